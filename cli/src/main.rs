@@ -1,0 +1,2 @@
+//! Started.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Moorline's server: registry, API, SSH gateway and forwarding in one binary.
+
+pub mod registry;

@@ -1,0 +1,3 @@
+//! `moorline-server`.
+
+fn main() {}

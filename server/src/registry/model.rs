@@ -1,0 +1,349 @@
+//! The domain as the registry hands it out. Parsed once, so that nobody checks again.
+
+use std::fmt;
+
+use moorline_protocol::Secret;
+use moorline_protocol::operator::DeviceState;
+use uuid::Uuid;
+
+/// Microseconds since 1970 in UTC; the resolution that SQLite and PostgreSQL both keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+/// Number of an account: `user_id` of the provisioning calls, `account_id` of Openport. 0 is the anonymous one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub i64);
+
+/// UUID of a device: `client_id`. Never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(pub Uuid);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Number of a forward: `ports_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ForwardId(pub i64);
+
+/// UUID of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub Uuid);
+
+/// An SSH public key, `type base64` with a comment; compared by type and data alone.
+#[derive(Clone, Debug)]
+pub struct PublicKey {
+    /// `type base64` with single blank, the form that is compared and stored.
+    pub canonical: String,
+    /// What stood after the key data.
+    pub comment: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+}
+
+/// Who everything belongs to.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Number.
+    pub id: AccountId,
+    /// `_acc_` and 18 digits.
+    pub uid: String,
+    /// Name.
+    pub name: String,
+    /// Suspended accounts are refused everywhere.
+    pub suspended: bool,
+    /// Region of devices that name none.
+    pub default_region: Option<String>,
+}
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything in the account.
+    Admin,
+    /// Their own hosts.
+    User,
+}
+
+/// Whether a user may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserStatus {
+    /// Yes.
+    Active,
+    /// No, an administrator said so.
+    Disabled,
+    /// No, their time is over.
+    Expired,
+}
+
+/// A person.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// UUID.
+    pub id: UserId,
+    /// Their account.
+    pub account: AccountId,
+    /// 3-50 characters, unique in the installation.
+    pub username: String,
+    /// Unique over users and hosts.
+    pub short_id: String,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they may log in.
+    pub status: UserStatus,
+    /// When that ends.
+    pub expires_at: Option<Timestamp>,
+    /// argon2id, PHC form.
+    pub password_hash: Secret<String>,
+    /// Tokens with another number are refused.
+    pub token_version: i64,
+    /// When made.
+    pub created_at: Timestamp,
+}
+
+/// A key a user may log in with.
+#[derive(Clone, Debug)]
+pub struct UserKey {
+    /// UUID.
+    pub id: Uuid,
+    /// Whose.
+    pub user: UserId,
+    /// A word for it.
+    pub label: String,
+    /// The key.
+    pub public_key: PublicKey,
+    /// When made.
+    pub created_at: Timestamp,
+}
+
+/// What an API key reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyContext {
+    /// Everything of its account.
+    Account,
+    /// These devices only; it cannot make any.
+    Devices(Vec<DeviceId>),
+    /// Accepted and kept; reaches no device.
+    Apps(Vec<String>),
+}
+
+/// Narrows a key that is put into images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Names of devices it makes must have this prefix.
+    pub prefix: Option<String>,
+    /// Region of devices it makes.
+    pub region: Option<String>,
+    /// Devices that may still be made.
+    pub uses: Option<i64>,
+    /// Refused everywhere from then on.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An API client's key, without its secret.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// `_key_` and 18 digits.
+    pub id: String,
+    /// `_api_` and 18 digits.
+    pub owner_id: String,
+    /// Name of the API client.
+    pub owner_name: String,
+    /// Whose.
+    pub account: AccountId,
+    /// What it reaches.
+    pub context: KeyContext,
+    /// Scope texts in the order given.
+    pub scope: Vec<String>,
+    /// Calls per minute over all surfaces, -1 without limit.
+    pub rate_limit: i64,
+    /// What narrows it.
+    pub limits: KeyLimits,
+    /// When made.
+    pub created_at: Timestamp,
+}
+
+/// What a new API client and its key shall be.
+#[derive(Clone, Debug)]
+pub struct NewApiClient {
+    /// Unique in the account without regard to case; `None` is made up.
+    pub name: Option<String>,
+    /// What the key reaches.
+    pub context: KeyContext,
+    /// Checked scope texts.
+    pub scope: Vec<String>,
+    /// Calls per minute, -1 without limit.
+    pub rate_limit: i64,
+    /// What narrows it.
+    pub limits: KeyLimits,
+}
+
+/// How a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeStatus {
+    /// Takes devices.
+    Active,
+    /// Is emptied.
+    Draining,
+    /// Does not answer.
+    Down,
+}
+
+/// One server process, named by its region.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Region.
+    pub name: String,
+    /// Public DNS name.
+    pub public_host: String,
+    /// SSH port for tunnels.
+    pub ssh_port: u16,
+    /// `type base64` of its host key.
+    pub host_key: String,
+    /// How it stands.
+    pub status: NodeStatus,
+    /// Public ports it hands out, both ends included.
+    pub ports: (u16, u16),
+}
+
+/// Whether an operator wants the tunnel of a device open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Yes; the state of a new device.
+    Open,
+    /// No: forwards are refused.
+    Closed,
+}
+
+/// A device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The number.
+    pub number: i64,
+    /// The UUID.
+    pub id: DeviceId,
+    /// Whose.
+    pub account: AccountId,
+    /// Unique in the account without regard to case.
+    pub name: String,
+    /// Active, blocked, inactive.
+    pub state: DeviceState,
+    /// Tunnel wanted open or closed.
+    pub wanted: Wanted,
+    /// Keep the tunnel of a device that stopped answering (`set_allow_clientless`).
+    pub allow_clientless: bool,
+    /// Its key, if it has one.
+    pub public_key: Option<PublicKey>,
+    /// 20 random characters.
+    pub dbid: Secret<String>,
+    /// Login name on the device.
+    pub username: Option<String>,
+    /// What it calls itself.
+    pub hostname: Option<String>,
+    /// JSON object as text.
+    pub hardware: Option<String>,
+    /// Its node.
+    pub region: String,
+    /// Host key of its sshd as first seen or as its agent told, `type base64`.
+    pub sshd_host_keys: Vec<String>,
+    /// Closed to visitors that did not click the link.
+    pub ip_link_protection: bool,
+    /// New connections per minute and visitor, 0 without limit.
+    pub max_connections_per_minute: u32,
+    /// When made.
+    pub created_at: Timestamp,
+    /// Last sign of life.
+    pub last_seen_at: Option<Timestamp>,
+    /// Why its last tunnel ended; `None` when it never had one.
+    pub last_end: Option<String>,
+    /// Its forwards, the first one first.
+    pub forwards: Vec<Forward>,
+}
+
+/// Device port to public port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// `ports_id`.
+    pub id: ForwardId,
+    /// Node that has the public port.
+    pub node: String,
+    /// Port on the device.
+    pub device_port: u16,
+    /// Port on the node.
+    pub public_port: u16,
+}
+
+/// How the name of a new device is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Prefix and the next number of its series.
+    Serial {
+        /// May be empty.
+        prefix: String,
+    },
+    /// 20 random characters.
+    Random,
+    /// Chosen by the caller.
+    Given(String),
+}
+
+/// What `create_new_client` asks for.
+#[derive(Clone, Debug)]
+pub struct NewDevice {
+    /// The key that makes it: its account, limits and uses are checked in the same transaction.
+    pub api_key_id: String,
+    /// Its account.
+    pub account: AccountId,
+    /// How it is named.
+    pub naming: Naming,
+    /// Region as asked for (the key's own if it is bound and none was given).
+    pub region: Option<String>,
+    /// Device port of the first forward.
+    pub device_port: u16,
+    /// Login name on the device.
+    pub username: Option<String>,
+    /// Device key; makes the call idempotent.
+    pub public_key: Option<PublicKey>,
+    /// What the device calls itself.
+    pub hostname: Option<String>,
+    /// JSON object as text.
+    pub hardware: Option<String>,
+}
+
+/// What became of a [`NewDevice`].
+#[derive(Clone, Debug)]
+pub struct CreatedDevice {
+    /// The device.
+    pub id: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Its first forward.
+    pub forward: Forward,
+    /// Region.
+    pub region: String,
+    /// Public DNS name of the node.
+    pub public_host: String,
+    /// False when an existing device was returned.
+    pub created: bool,
+}
+
+/// An entry of the audit.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Whose.
+    pub account: Option<AccountId>,
+    /// Which device.
+    pub device: Option<DeviceId>,
+    /// Which user.
+    pub user: Option<UserId>,
+    /// `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// `device.created`, `auth.failed` ….
+    pub kind: &'static str,
+    /// For a person.
+    pub message: String,
+    /// JSON object; never a secret.
+    pub metadata: serde_json::Value,
+}
