@@ -60,7 +60,9 @@ const CRUD: &[&str] = &["create", "read", "modify", "delete"];
 
 /// A scope text that no key may carry.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is not a scope; known are {}", Scope::ALL.map(Scope::as_str).join(", "))]
+#[error(
+    "`{0}` is not a scope; use for example device:create, device:read, device:modify or device:delete"
+)]
 pub struct UnknownScope(pub String);
 
 impl Scope {
