@@ -184,7 +184,7 @@ mod tests {
             Err(ScriptError::NoBlock)
         );
         assert_eq!(
-            Constants::parse(&format!("{SHEBANG}\n{BEGIN}\nA='1'\n")),
+            Constants::parse(&format!("{SHEBANG}\n{BEGIN}\nA='1'")),
             Err(ScriptError::NotClosed)
         );
         for line in [
