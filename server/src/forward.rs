@@ -82,7 +82,9 @@ impl PublicPorts {
             tasks: TaskTracker::new(),
             stop,
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Opens a public port for the tunnel of that generation, or hands an open one over to it.
@@ -97,18 +99,19 @@ impl PublicPorts {
         let stop = self.shared.stop.child_token();
         let port = forward.port;
         let rules = Arc::new(Mutex::new(forward));
-        let open = Open { generation, rules: rules.clone(), stop: stop.clone() };
+        let open = Open {
+            generation,
+            rules: rules.clone(),
+            stop: stop.clone(),
+        };
         if let Some(older) = self.ports().insert(port, open) {
             older.stop.cancel();
         }
         let streams = Arc::new(AtomicUsize::new(0));
         for listener in listeners {
-            let accept = self.clone().accept(
-                listener,
-                rules.clone(),
-                streams.clone(),
-                stop.clone(),
-            );
+            let accept =
+                self.clone()
+                    .accept(listener, rules.clone(), streams.clone(), stop.clone());
             self.shared.tasks.spawn(accept);
         }
         Ok(())
@@ -127,7 +130,9 @@ impl PublicPorts {
     /// Closes a public port, unless a newer tunnel has it.
     pub fn close(&self, port: u16, generation: u64) {
         let mut ports = self.ports();
-        if ports.get(&port).is_some_and(|open| open.generation == generation)
+        if ports
+            .get(&port)
+            .is_some_and(|open| open.generation == generation)
             && let Some(open) = ports.remove(&port)
         {
             open.stop.cancel();
@@ -147,8 +152,14 @@ impl PublicPorts {
     /// Payload bytes of a forward in both directions since the server started.
     #[must_use]
     pub fn bytes(&self, forward: ForwardId) -> u64 {
-        let counters = self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        counters.get(&forward).map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+        let counters = self
+            .shared
+            .counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        counters
+            .get(&forward)
+            .map_or(0, |bytes| bytes.load(Ordering::Relaxed))
     }
 
     /// Waits until every stream has ended; call it after `stop`.
@@ -160,8 +171,12 @@ impl PublicPorts {
     async fn listen(&self, port: u16) -> io::Result<Vec<TcpListener>> {
         let deadline = Instant::now() + BIND_PATIENCE;
         loop {
-            let bound: io::Result<Vec<_>> =
-                self.shared.addresses.iter().map(|ip| bind(SocketAddr::new(*ip, port))).collect();
+            let bound: io::Result<Vec<_>> = self
+                .shared
+                .addresses
+                .iter()
+                .map(|ip| bind(SocketAddr::new(*ip, port), BACKLOG))
+                .collect();
             match bound {
                 Ok(listeners) => return Ok(listeners),
                 Err(error) if Instant::now() >= deadline => return Err(error),
@@ -193,7 +208,9 @@ impl PublicPorts {
             };
             let forward = rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let limit = forward.max_connections_per_minute;
-            if forward.ip_link_protection || !visitors.admit(address.ip().to_canonical(), limit, Instant::now()) {
+            if forward.ip_link_protection
+                || !visitors.admit(address.ip().to_canonical(), limit, Instant::now())
+            {
                 debug!(port = forward.port, visitor = %address, "visitor refused");
                 continue;
             }
@@ -217,20 +234,35 @@ impl PublicPorts {
     }
 
     fn counter(&self, forward: ForwardId) -> Arc<AtomicU64> {
-        let mut counters = self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self
+            .shared
+            .counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         counters.entry(forward).or_default().clone()
     }
 
     fn ports(&self) -> MutexGuard<'_, HashMap<u16, Open>> {
-        self.shared.ports.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+/// Listens on `address` with room for `backlog` connections that wait to be accepted.
+///
+/// # Errors
+/// As the system gives them.
+pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(backlog)
 }
 
 async fn serve(
@@ -240,8 +272,10 @@ async fn serve(
     tunnels: &Tunnels,
     counter: &AtomicU64,
 ) {
-    let target =
-        ForwardTarget { port: TargetPort::Forward(forward.forward), originator: address };
+    let target = ForwardTarget {
+        port: TargetPort::Forward(forward.forward),
+        originator: address,
+    };
     let stream = match tunnels.open_stream(forward.device, &target).await {
         Ok(stream) => stream,
         Err(error) => {

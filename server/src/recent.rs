@@ -20,7 +20,9 @@ pub struct Recent<K> {
 
 impl<K> Default for Recent<K> {
     fn default() -> Self {
-        Self { times: HashMap::new() }
+        Self {
+            times: HashMap::new(),
+        }
     }
 }
 
@@ -51,7 +53,8 @@ impl<K: Eq + Hash> Recent<K> {
     /// Notes an event of `key`.
     pub fn note(&mut self, key: K, now: Instant) {
         if self.times.len() >= MAX_KEYS {
-            self.times.retain(|_, times| times.back().is_some_and(|last| within(*last, now)));
+            self.times
+                .retain(|_, times| times.back().is_some_and(|last| within(*last, now)));
             if self.times.len() >= MAX_KEYS {
                 self.times.clear();
             }

@@ -33,6 +33,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`Tunnels::cut`] waits for the connection to be gone.
 const CUT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Devices sent away by a drain return at this rate; two cores take about 800 handshakes a second.
+const RETURNS_PER_SECOND: u32 = 200;
+
 /// Which port of the device a stream shall lead to, and who asks.
 #[derive(Clone, Debug)]
 pub struct ForwardTarget {
@@ -123,6 +126,10 @@ pub trait Carrier: Send + Sync {
     fn cut(&self, cut: Cut);
     /// Tells the device that its forwards are wanted again.
     fn wanted_open(&self);
+    /// Tells the device when to reconnect after an end that is near.
+    fn come_back_in(&self, pause: Duration);
+    /// Whether the tunnel is kept when the device stops answering.
+    fn set_allow_clientless(&self, allow: bool);
     /// When the device last gave a sign of life, how long it may be silent, and the last round trip.
     fn pulse(&self) -> Pulse;
     /// What holds the tunnel: our agent with its version, or the SSH version text of another client.
@@ -206,6 +213,9 @@ struct Tunnel {
     forwards: Vec<OpenForward>,
 }
 
+/// A granted forward and who carries its streams.
+type Found = (Arc<dyn Carrier>, OpenForward);
+
 impl Tunnels {
     /// Puts a newly authenticated tunnel into the table and displaces the older one of the same device, if any.
     /// Gives its generation, higher than all before.
@@ -218,6 +228,7 @@ impl Tunnels {
             connected_at: Timestamp::now(),
             forwards: Vec::new(),
         };
+        // The lock is released before the older one is cut.
         let older = self.table().insert(device, tunnel);
         if let Some(older) = older {
             older.carrier.cut(Cut::Displaced);
@@ -229,7 +240,9 @@ impl Tunnels {
     /// Takes the tunnel of that generation out of the table. False, and nothing happens, when it is not the newest.
     pub fn unregister(&self, device: DeviceId, generation: u64) -> bool {
         let mut table = self.table();
-        let newest = table.get(&device).is_some_and(|tunnel| tunnel.generation == generation);
+        let newest = table
+            .get(&device)
+            .is_some_and(|tunnel| tunnel.generation == generation);
         if newest {
             table.remove(&device);
         }
@@ -249,18 +262,17 @@ impl Tunnels {
     /// Takes back granted forwards: the one with that public port, or all.
     pub fn close_forwards(&self, device: DeviceId, generation: u64, public_port: Option<u16>) {
         self.change(device, generation, |tunnel| {
-            tunnel.forwards.retain(|open| public_port.is_some_and(|port| port != open.public_port));
+            tunnel
+                .forwards
+                .retain(|open| public_port.is_some_and(|port| port != open.public_port));
         });
     }
 
-    fn change(
-        &self,
-        device: DeviceId,
-        generation: u64,
-        change: impl FnOnce(&mut Tunnel),
-    ) -> bool {
+    fn change(&self, device: DeviceId, generation: u64, change: impl FnOnce(&mut Tunnel)) -> bool {
         let mut table = self.table();
-        let tunnel = table.get_mut(&device).filter(|tunnel| tunnel.generation == generation);
+        let tunnel = table
+            .get_mut(&device)
+            .filter(|tunnel| tunnel.generation == generation);
         let newest = tunnel.map(change).is_some();
         drop(table);
         self.touch();
@@ -282,11 +294,7 @@ impl Tunnels {
             .unwrap_or(Err(OpenError::TimedOut))
     }
 
-    async fn find(
-        &self,
-        device: DeviceId,
-        port: TargetPort,
-    ) -> Result<(Arc<dyn Carrier>, OpenForward), OpenError> {
+    async fn find(&self, device: DeviceId, port: TargetPort) -> Result<Found, OpenError> {
         let deadline = Instant::now() + FORWARD_PATIENCE;
         let mut changes = self.shared.changed.subscribe();
         loop {
@@ -300,11 +308,7 @@ impl Tunnels {
         }
     }
 
-    fn lookup(
-        &self,
-        device: DeviceId,
-        port: TargetPort,
-    ) -> Result<Option<(Arc<dyn Carrier>, OpenForward)>, OpenError> {
+    fn lookup(&self, device: DeviceId, port: TargetPort) -> Result<Option<Found>, OpenError> {
         let table = self.table();
         let tunnel = table.get(&device).ok_or(OpenError::NotConnected)?;
         let wanted = |open: &&OpenForward| match port {
@@ -346,7 +350,10 @@ impl Tunnels {
     /// Waits until the tunnel of `device` is open, at most `patience`; tells whether it is.
     pub async fn wait_open(&self, device: DeviceId, patience: Duration) -> bool {
         self.wait_until(patience, |tunnels| {
-            tunnels.table().get(&device).is_some_and(|tunnel| !tunnel.forwards.is_empty())
+            tunnels
+                .table()
+                .get(&device)
+                .is_some_and(|tunnel| !tunnel.forwards.is_empty())
         })
         .await
     }
@@ -365,11 +372,39 @@ impl Tunnels {
         }
     }
 
+    /// Passes `set_allow_clientless` on to a live tunnel.
+    pub fn set_allow_clientless(&self, device: DeviceId, allow: bool) {
+        let carrier = self
+            .table()
+            .get(&device)
+            .map(|tunnel| tunnel.carrier.clone());
+        if let Some(carrier) = carrier {
+            carrier.set_allow_clientless(allow);
+        }
+    }
+
     /// Tells a connected agent that its forwards are wanted again.
     pub fn wanted_open(&self, device: DeviceId) {
-        let carrier = self.table().get(&device).map(|tunnel| tunnel.carrier.clone());
+        let carrier = self
+            .table()
+            .get(&device)
+            .map(|tunnel| tunnel.carrier.clone());
         if let Some(carrier) = carrier {
             carrier.wanted_open();
+        }
+    }
+
+    /// Sends every device away, each with its own moment to come back, so that they do not come all at once.
+    pub fn drain(&self) {
+        let carriers: Vec<_> = self
+            .table()
+            .values()
+            .map(|tunnel| tunnel.carrier.clone())
+            .collect();
+        for (index, carrier) in carriers.into_iter().enumerate() {
+            let slot = u32::try_from(index).unwrap_or(u32::MAX) / RETURNS_PER_SECOND;
+            carrier.come_back_in(Duration::from_secs(1) + Duration::from_secs(slot.into()));
+            carrier.cut(Cut::Drained);
         }
     }
 
@@ -382,16 +417,24 @@ impl Tunnels {
     /// The last sign of life of every connected device.
     #[must_use]
     pub fn signs_of_life(&self) -> Vec<(DeviceId, Timestamp)> {
-        self.table().iter().map(|(id, tunnel)| (*id, tunnel.last_sign())).collect()
+        self.table()
+            .iter()
+            .map(|(id, tunnel)| (*id, tunnel.last_sign()))
+            .collect()
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<DeviceId, Tunnel>> {
         // No code panics while it holds the lock; a poisoned table would still be whole.
-        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touch(&self) {
-        self.shared.changed.send_modify(|version| *version = version.wrapping_add(1));
+        self.shared
+            .changed
+            .send_modify(|version| *version = version.wrapping_add(1));
     }
 }
 

@@ -38,7 +38,12 @@ pub(super) fn carry(
 }
 
 async fn run(channel: Channel<Msg>, device_credit: Option<u32>, carrier: StreamCarrier) {
-    let StreamCarrier { inbound, outbound, consumed, dropped } = carrier;
+    let StreamCarrier {
+        inbound,
+        outbound,
+        consumed,
+        dropped,
+    } = carrier;
     let (read, write) = channel.split();
     let credit = device_credit.map(|bytes| Arc::new(Semaphore::new(bytes as usize)));
     let receive = receive(read, inbound, credit.clone());
@@ -77,7 +82,10 @@ async fn receive(mut read: ChannelReadHalf, inbound: Inbound, credit: Option<Arc
                     return;
                 }
             }
-            ChannelMsg::ExtendedData { data, ext: flow::CREDIT } => {
+            ChannelMsg::ExtendedData {
+                data,
+                ext: flow::CREDIT,
+            } => {
                 if let (Some(credit), Some(grant)) = (&credit, flow::decode(&data)) {
                     let room = MAX_CREDIT_BYTES.saturating_sub(credit.available_permits());
                     credit.add_permits(room.min(grant as usize));
@@ -95,10 +103,12 @@ async fn deliver(inbound: &Inbound, data: Bytes, with_credit: bool) -> bool {
         info!("device sent more than it had credit for");
         return false;
     }
-    timeout(STOCK_STALL_LIMIT, inbound.push(data)).await.unwrap_or_else(|_| {
-        info!("stream ended: its reader stalled and held up the others of its tunnel");
-        false
-    })
+    timeout(STOCK_STALL_LIMIT, inbound.push(data))
+        .await
+        .unwrap_or_else(|_| {
+            info!("stream ended: its reader stalled and held up the others of its tunnel");
+            false
+        })
 }
 
 /// Stream to device, until the end of input was passed on or the channel is gone.
@@ -112,7 +122,9 @@ async fn send(
             let piece = match &credit {
                 None => std::mem::take(&mut chunk),
                 Some(credit) => {
-                    let Some(bytes) = take_credit(credit, chunk.len()).await else { return };
+                    let Some(bytes) = take_credit(credit, chunk.len()).await else {
+                        return;
+                    };
                     chunk.split_to(bytes)
                 }
             };
@@ -143,7 +155,11 @@ async fn grant(consumed: &Consumed, write: &ChannelWriteHalf<Msg>, with_credit: 
     loop {
         if let Some(grant) = grants.consumed(consumed.take().await) {
             let grant = Bytes::copy_from_slice(&flow::encode(grant));
-            if write.extended_data_bytes(flow::CREDIT, grant).await.is_err() {
+            if write
+                .extended_data_bytes(flow::CREDIT, grant)
+                .await
+                .is_err()
+            {
                 return std::future::pending().await;
             }
         }

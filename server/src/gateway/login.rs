@@ -25,10 +25,14 @@ impl Login {
             return Self::Device(DeviceId(uuid));
         }
         match user.split_once('+') {
-            Some((username, name)) => {
-                Self::Operator { username: Some(username.to_owned()), name: name.to_owned() }
-            }
-            None => Self::Operator { username: None, name: user.to_owned() },
+            Some((username, name)) => Self::Operator {
+                username: Some(username.to_owned()),
+                name: name.to_owned(),
+            },
+            None => Self::Operator {
+                username: None,
+                name: user.to_owned(),
+            },
         }
     }
 }
@@ -68,7 +72,10 @@ pub(super) fn judge_device(
     account_suspended: bool,
 ) -> Result<(), Refusal> {
     let device = device.ok_or(Refusal::UnknownDevice)?;
-    let own = device.public_key.as_ref().is_some_and(|own| own.canonical == key.canonical);
+    let own = device
+        .public_key
+        .as_ref()
+        .is_some_and(|own| own.canonical == key.canonical);
     if !own {
         return Err(Refusal::WrongKey);
     }
@@ -97,14 +104,19 @@ pub(super) fn judge_user(
     if user.status != UserStatus::Active || expired {
         return Err(Refusal::UserNotActive);
     }
-    if account_suspended { Err(Refusal::AccountSuspended) } else { Ok(()) }
+    if account_suspended {
+        Err(Refusal::AccountSuspended)
+    } else {
+        Ok(())
+    }
 }
 
 /// May this user reach this device?
 pub(super) fn judge_reach(user: &User, device: Option<&Device>) -> Result<(), Refusal> {
     // A device of another account answers as one that does not exist.
-    let device =
-        device.filter(|device| device.account == user.account).ok_or(Refusal::UnknownDevice)?;
+    let device = device
+        .filter(|device| device.account == user.account)
+        .ok_or(Refusal::UnknownDevice)?;
     if user.role != Role::Admin {
         return Err(Refusal::NotPermitted);
     }
@@ -118,14 +130,23 @@ mod tests {
     #[test]
     fn user_names_say_who_and_where_to() {
         let id = "dfb39cdd-9140-4d74-9e26-a2f00bc3bad2";
-        assert_eq!(Login::parse(id), Login::Device(DeviceId(id.parse().unwrap())));
+        assert_eq!(
+            Login::parse(id),
+            Login::Device(DeviceId(id.parse().unwrap()))
+        );
         assert_eq!(
             Login::parse("alice+cli000001"),
-            Login::Operator { username: Some("alice".into()), name: "cli000001".into() }
+            Login::Operator {
+                username: Some("alice".into()),
+                name: "cli000001".into()
+            }
         );
         assert_eq!(
             Login::parse("cli000001"),
-            Login::Operator { username: None, name: "cli000001".into() }
+            Login::Operator {
+                username: None,
+                name: "cli000001".into()
+            }
         );
     }
 }

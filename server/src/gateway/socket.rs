@@ -78,7 +78,15 @@ impl Socket {
     /// Takes over `stream`.
     pub(super) fn new(stream: TcpStream) -> (Self, Arc<Life>) {
         let life = Arc::new(Life::new());
-        (Self { stream, life: life.clone(), ahead: Vec::new(), taken: 0 }, life)
+        (
+            Self {
+                stream,
+                life: life.clone(),
+                ahead: Vec::new(),
+                taken: 0,
+            },
+            life,
+        )
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

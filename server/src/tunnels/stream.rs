@@ -55,9 +55,24 @@ pub(crate) fn stream(backlog_bytes: usize) -> (Stream, StreamCarrier) {
         rest: Bytes::new(),
         _guard: guard.clone(),
     };
-    let writer = StreamWriter { chunks: PollSender::new(outbound_sender), _guard: guard };
-    let inbound = Inbound { chunks: inbound_sender, room, backlog_bytes };
-    (Stream { reader, writer }, StreamCarrier { inbound, outbound, consumed, dropped })
+    let writer = StreamWriter {
+        chunks: PollSender::new(outbound_sender),
+        _guard: guard,
+    };
+    let inbound = Inbound {
+        chunks: inbound_sender,
+        room,
+        backlog_bytes,
+    };
+    (
+        Stream { reader, writer },
+        StreamCarrier {
+            inbound,
+            outbound,
+            consumed,
+            dropped,
+        },
+    )
 }
 
 /// Chunks on their way to the device that the carrier has not taken yet; at 32 KiB each it is 256 KiB.
@@ -100,7 +115,10 @@ impl Inbound {
     /// Hands `chunk` to the reader; waits while the backlog is full. False when the reader is gone.
     pub(crate) async fn push(&self, chunk: Bytes) -> bool {
         let bytes = chunk.len().min(self.backlog_bytes);
-        let Ok(permits) = self.room.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX)).await
+        let Ok(permits) = self
+            .room
+            .acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX))
+            .await
         else {
             return false;
         };
@@ -186,7 +204,10 @@ impl StreamWriter {
         let Some(sender) = self.chunks.get_ref() else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        sender.send(chunk).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        sender
+            .send(chunk)
+            .await
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Waits until the stream has ended at the device or with its tunnel.
@@ -210,7 +231,9 @@ impl AsyncWrite for StreamWriter {
     ) -> Poll<io::Result<usize>> {
         let broken = |_| io::Error::from(io::ErrorKind::BrokenPipe);
         ready!(self.chunks.poll_reserve(cx)).map_err(broken)?;
-        self.chunks.send_item(Bytes::copy_from_slice(buf)).map_err(broken)?;
+        self.chunks
+            .send_item(Bytes::copy_from_slice(buf))
+            .map_err(broken)?;
         Poll::Ready(Ok(buf.len()))
     }
 
