@@ -12,7 +12,7 @@
 //!
 //! *Invariant:* russh is named here and below, nowhere else in the server.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -128,13 +128,14 @@ struct Shared {
     for_others: Arc<Config>,
     handshakes: Arc<Semaphore>,
     failed_passwords: Mutex<Recent<FailedBy>>,
+    recorded_refusals: Mutex<Recent<IpAddr>>,
     tasks: TaskTracker,
 }
 
 /// Who failed to give a password.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum FailedBy {
-    Address(std::net::IpAddr),
+    Address(IpAddr),
     User(String),
 }
 
@@ -170,6 +171,7 @@ impl Gateway {
             gateway_key: Arc::new(gateway_key),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             failed_passwords: Mutex::default(),
+            recorded_refusals: Mutex::default(),
             tasks: TaskTracker::new(),
         };
         Ok(Self {

@@ -27,6 +27,8 @@ use crate::registry::model::{Device, NewEvent, PublicKey, Timestamp, User};
 /// Failed passwords a minute, per address and per user; more are refused without looking (control contract
 /// section 1).
 const MAX_FAILED_PASSWORDS: usize = 10;
+/// Refused logins a minute and address that become events.
+const MAX_RECORDED_REFUSALS: u32 = 10;
 /// Sessions that a device connection holds open: the control channel, and what a stock client asks for.
 const MAX_DEVICE_SESSIONS: usize = 16;
 
@@ -231,6 +233,9 @@ impl Connection {
             Login::Operator { .. } => None,
         };
         info!(peer = %self.peer, user, reason, "SSH login refused");
+        if !self.may_record_refusal() {
+            return;
+        }
         let event = NewEvent {
             account: None,
             device,
@@ -243,6 +248,17 @@ impl Connection {
         if let Err(error) = self.shared.registry.record_event(event).await {
             warn!(%error, "record refused login");
         }
+    }
+
+    /// A flood of refusals from one address fills the log, not the database.
+    fn may_record_refusal(&self) -> bool {
+        let address = self.peer.ip().to_canonical();
+        let mut recorded = self
+            .shared
+            .recorded_refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        recorded.admit(address, MAX_RECORDED_REFUSALS, Instant::now())
     }
 
     fn device(&self) -> Option<&Arc<DeviceLink>> {
