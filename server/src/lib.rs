@@ -3,4 +3,5 @@
 pub mod master_key;
 pub mod passwords;
 pub mod private_file;
+mod random;
 pub mod registry;

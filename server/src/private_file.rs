@@ -42,6 +42,19 @@ pub fn read_or_create(path: &Path, make: impl FnOnce() -> Vec<u8>) -> io::Result
     fs::read(path)
 }
 
+/// Makes an empty private file unless there is a file already, for a library that opens it by name.
+///
+/// # Errors
+/// Of the file system.
+pub fn create_empty(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(MODE)
+        .open(path)
+        .map(drop)
+}
+
 /// A file beside `path` that holds `bytes` for good.
 fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
