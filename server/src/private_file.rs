@@ -117,7 +117,10 @@ mod tests {
         let path = folder.path().join("key");
         let read: Vec<Vec<u8>> = std::thread::scope(|scope| {
             let makers: Vec<_> = (0..8u8)
-                .map(|n| scope.spawn(|| read_or_create(&path, move || vec![n; 32]).unwrap()))
+                .map(|n| {
+                    let path = &path;
+                    scope.spawn(move || read_or_create(path, || vec![n; 32]).unwrap())
+                })
                 .collect();
             makers
                 .into_iter()
