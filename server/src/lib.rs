@@ -12,6 +12,7 @@ pub mod presence;
 pub mod private_file;
 pub mod rate_limit;
 pub mod recent;
+mod random;
 pub mod registry;
 pub mod serve;
 pub mod tls;
