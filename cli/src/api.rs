@@ -7,6 +7,7 @@ mod wire;
 pub(crate) use address::Address;
 pub(crate) use wire::{KeyEnvelope, KeyInfo, KeyList, Login, LoginAnswer, NewKey};
 
+use std::error::Error;
 use std::time::Duration;
 
 use moorline_protocol::Secret;
@@ -197,7 +198,7 @@ impl Api {
         let error = error.without_url();
         let certificate = tls::is_certificate_error(&error);
         let message = format!("{}: cannot reach {}", call.attempt, self.address);
-        let failure = Failure::new(Exit::Unreachable, message).because(error);
+        let failure = Failure::new(Exit::Unreachable, message).because(root_cause(&error));
         if certificate {
             failure.hint(
                 "the server's certificate is not trusted: log in with --ca FILE or --pin sha256/…",
@@ -206,6 +207,15 @@ impl Api {
             failure.hint("is the URL right, and the server up?")
         }
     }
+}
+
+/// The innermost cause of `error`: those around it only say that a request failed.
+fn root_cause(error: &dyn Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 fn header(response: &reqwest::Response, name: &str) -> Option<String> {

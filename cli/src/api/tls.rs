@@ -1,6 +1,6 @@
 //! TLS as a profile wants it: public authorities, one more, or a pinned key.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -61,21 +61,25 @@ fn add_authorities(roots: &mut RootCertStore, pem: &str) -> Result<(), Failure> 
 
 /// Whether a call failed for the certificate, not for the network.
 pub(super) fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // An I/O error hides what it wraps from `source`.
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref())
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let tls = inner.or_else(|| error.downcast_ref::<rustls::Error>());
-        if let Some(tls) = tls {
-            return matches!(tls, rustls::Error::InvalidCertificate(_))
-                || tls.to_string().contains(PIN_MISMATCH);
-        }
-        cause = error.source();
+    tls_error(error).is_some_and(|tls| {
+        matches!(tls, rustls::Error::InvalidCertificate(_))
+            || tls.to_string().contains(PIN_MISMATCH)
+    })
+}
+
+/// The TLS error inside `error`.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
     }
-    false
+    // An I/O error hides what it wraps from `source`.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => tls_error(wrapped),
+        None => tls_error(error.source()?),
+    }
 }
 
 /// How a wrong key is told.
