@@ -105,7 +105,7 @@ impl Route<'_> {
     pub(crate) fn session(&self, device: &str) -> Vec<String> {
         let mut arguments = self.options();
         arguments.extend(["-p".to_owned(), self.gateway.port.to_string()]);
-        arguments.extend(["-l".to_owned(), device.to_owned()]);
+        arguments.extend(["-l".to_owned(), self.user(device)]);
         arguments.push(self.gateway.host.clone());
         arguments
     }
@@ -155,10 +155,7 @@ impl Route<'_> {
     /// The block of an ssh config for `devices`, so that `ssh NAME` is enough.
     pub(crate) fn config(&self, devices: &[&str]) -> String {
         let Self {
-            gateway,
-            profile,
-            operator,
-            ..
+            gateway, profile, ..
         } = self;
         let mut text = format!(
             "# Devices of the Moorline profile {profile}, by name.\n\
@@ -173,15 +170,22 @@ impl Route<'_> {
             alias(profile),
             self.known_hosts_value(),
         );
-        let jump = alias(profile);
-        text.push_str(&format!(
-            "\n# The gateway itself, for end to end logins: ssh -J {jump} USER@DEVICE\n\
-             Host {jump}\n    User {operator}\n{common}"
-        ));
         for device in devices {
-            text.push_str(&format!("\nHost {device}\n    User {device}\n{common}"));
+            let user = self.user(device);
+            text.push_str(&format!("\nHost {device}\n    User {user}\n{common}"));
         }
         text
+    }
+
+    /// The SSH user name for a session on `device`: with the operator's own in front, so that the gateway
+    /// knows whose password or key to expect. A name that would not read clearly there is left out; the
+    /// gateway then goes by the key, or asks.
+    fn user(&self, device: &str) -> String {
+        if is_made_of(self.operator, "._-@") {
+            format!("{}+{device}", self.operator)
+        } else {
+            device.to_owned()
+        }
     }
 
     fn options(&self) -> Vec<String> {
@@ -278,9 +282,29 @@ mod tests {
             known_hosts: Path::new("/home/a b/100%/known_hosts"),
         };
         let text = route.config(&["cam1", "cam2"]);
-        assert!(text.contains("\nHost cam2\n    User cam2\n    HostName eu.moor.example.com\n"));
-        assert_eq!(text.matches("StrictHostKeyChecking yes").count(), 3);
+        assert!(
+            text.contains("\nHost cam2\n    User ada+cam2\n    HostName eu.moor.example.com\n")
+        );
+        assert_eq!(text.matches("StrictHostKeyChecking yes").count(), 2);
         assert!(text.contains("UserKnownHostsFile \"/home/a b/100%%/known_hosts\"\n"));
+    }
+
+    #[test]
+    fn an_operator_whose_name_would_be_misread_is_left_to_the_key() {
+        let (gateway, name) = (gateway(), ProfileName::first());
+        let user = |operator| {
+            let known_hosts = Path::new("/k");
+            Route {
+                gateway: &gateway,
+                profile: &name,
+                operator,
+                known_hosts,
+            }
+            .user("cam1")
+        };
+        assert_eq!(user("ada@example.com"), "ada@example.com+cam1");
+        assert_eq!(user("ada+b"), "cam1");
+        assert_eq!(user("ada b"), "cam1");
     }
 
     #[test]

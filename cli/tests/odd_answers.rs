@@ -404,7 +404,7 @@ fn ssh_config_is_included_and_taken_out_again() {
         .unwrap();
     let resolved = text(&resolved.stdout);
     for line in [
-        "user cam2",
+        "user ada+cam2",
         "hostname gw.example.com",
         "port 2222",
         "hostkeyalias moorline-default",

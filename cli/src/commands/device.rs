@@ -30,6 +30,14 @@ pub(crate) enum Command {
         /// The new name
         new_name: String,
     },
+    /// Set how many new connections a minute one visitor may make to a public port
+    Limit {
+        /// Name or UUID
+        device: String,
+        /// 0 to 10000; 0 is no limit
+        #[arg(value_name = "PER_MINUTE", value_parser = clap::value_parser!(u32).range(..=10_000))]
+        connections: u32,
+    },
     /// Cut devices off and refuse them until they are unblocked
     Block {
         /// Names or UUIDs
@@ -86,6 +94,10 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::List(arguments) => list(session, &arguments).await,
         Command::Show { device } => show(session, &device).await,
         Command::Rename { device, new_name } => rename(session, &device, new_name).await,
+        Command::Limit {
+            device,
+            connections,
+        } => limit(session, &device, connections).await,
         Command::Block { devices } => set_state(session, devices, DeviceState::Blocked).await,
         Command::Unblock { devices } => set_state(session, devices, DeviceState::Active).await,
         Command::Rm { devices, yes } => remove(session, devices, yes).await,
@@ -193,6 +205,7 @@ fn sheet(device: &DeviceInfo, now: SystemTime) -> Table {
         );
         table.pair("forward", &text);
     }
+    table.pair("visitors", &visitor_limit(device));
     table.pair("user name", device.username.as_deref().unwrap_or_default());
     table.pair("hostname", device.hostname.as_deref().unwrap_or_default());
     table.pair(
@@ -227,13 +240,35 @@ async fn rename(session: &Session, device: &str, new_name: String) -> anyhow::Re
     let attempt = format!("rename device {device} to {new_name}");
     let wanted = DeviceChange {
         name: Some(new_name),
-        state: None,
+        ..DeviceChange::default()
     };
     let answer = change(session, &attempt, device, &wanted).await?;
     session.output.data(&answer, |output| {
         output.say(&format!("{device} is now {}", answer.device.name));
         Ok(())
     })
+}
+
+async fn limit(session: &Session, device: &str, connections: u32) -> anyhow::Result<()> {
+    let attempt = format!("limit visitors of device {device}");
+    let wanted = DeviceChange {
+        max_connections_per_minute: Some(connections),
+        ..DeviceChange::default()
+    };
+    let answer = change(session, &attempt, device, &wanted).await?;
+    session.output.data(&answer, |output| {
+        let name = &answer.device.name;
+        let limit = visitor_limit(&answer.device);
+        output.say(&format!("{name}: {limit}"));
+        Ok(())
+    })
+}
+
+fn visitor_limit(device: &DeviceInfo) -> String {
+    match device.max_connections_per_minute {
+        0 => "visitors connect without limit".to_owned(),
+        limit => format!("{limit} connections a minute for each visitor"),
+    }
 }
 
 async fn set_state(
@@ -246,8 +281,8 @@ async fn set_state(
         DeviceState::Blocked | DeviceState::Inactive => "block",
     };
     let wanted = DeviceChange {
-        name: None,
         state: Some(state),
+        ..DeviceChange::default()
     };
     let mut first_error = None;
     let mut changed = Vec::new();
