@@ -1,7 +1,7 @@
 //! `admin device list|block|unblock|rm`.
 //!
-//! These change the registry alone. A tunnel that is up is cut by the server when it next asks the registry about the
-//! device; the operator's CLI, which speaks to the server, cuts it at once.
+//! These change the registry alone. A running server learns of it when it next looks which devices were withdrawn
+//! ([`Registry::withdrawn`]); the operator's CLI, which speaks to the server, cuts a tunnel at once.
 
 use clap::{Args, Subcommand};
 use moorline_protocol::operator::DeviceState;

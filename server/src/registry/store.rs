@@ -4,12 +4,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sea_orm::{
-    ColumnTrait as _, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    EntityTrait as _, QueryFilter as _, QuerySelect as _, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    ActiveValue, ColumnTrait as _, ConnectOptions, Database, DatabaseConnection,
+    DatabaseTransaction, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 
-use super::entity::forward;
+use super::entity::{forward, master_key_check};
 use super::error::{Attempt as _, RegistryError};
 use super::migrations;
 use super::model::Node;
@@ -59,8 +59,38 @@ impl Store {
         };
         let transaction = store.begin().await?;
         migrations::apply(&transaction).await?;
+        store.check_master_key(&transaction).await?;
         transaction.commit().await.attempt("migrate database")?;
         Ok(store)
+    }
+
+    /// A key file that was lost and made anew would otherwise show only as secrets that nobody finds.
+    async fn check_master_key(
+        &self,
+        transaction: &DatabaseTransaction,
+    ) -> Result<(), RegistryError> {
+        const ATTEMPT: &str = "check master key";
+        let hash = self.keys.keyed_hash("master key check", b"moorline");
+        let found = master_key_check::Entity::find_by_id(1)
+            .one(transaction)
+            .await
+            .attempt(ATTEMPT)?;
+        if let Some(found) = found {
+            return if found.hash == hash {
+                Ok(())
+            } else {
+                Err(RegistryError::OtherMasterKey)
+            };
+        }
+        let row = master_key_check::ActiveModel {
+            id: ActiveValue::Set(1),
+            hash: ActiveValue::Set(hash),
+        };
+        master_key_check::Entity::insert(row)
+            .exec_without_returning(transaction)
+            .await
+            .attempt(ATTEMPT)?;
+        Ok(())
     }
 
     /// Begins a change. On SQLite it holds the write lock from here on: a transaction that only became a writer
@@ -147,6 +177,8 @@ fn make_private(url: &str) -> Result<(), RegistryError> {
 
 fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common_options(url, connections);
+    // A file does not go away as a server does.
+    options.test_before_acquire(false);
     options.map_sqlx_sqlite_opts(|sqlite| {
         sqlite
             .foreign_keys(true)
