@@ -149,12 +149,8 @@ impl Store {
 
 async fn open_sqlite(url: &str) -> Result<(DatabaseConnection, DatabaseConnection), RegistryError> {
     make_private(url)?;
-    let write = Database::connect(sqlite_options(url, 1))
-        .await
-        .attempt("open database")?;
-    let read = Database::connect(sqlite_options(url, SQLITE_READERS))
-        .await
-        .attempt("open database")?;
+    let write = connect(sqlite_options(url, 1)).await?;
+    let read = connect(sqlite_options(url, SQLITE_READERS)).await?;
     Ok((read, write))
 }
 
@@ -196,11 +192,22 @@ async fn open_postgres(url: &str) -> Result<DatabaseConnection, RegistryError> {
     options
         .set_application_name("moorline-server")
         .map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED_STATEMENTS));
-    // The parser knows the short form only.
-    Database::connect(options).await.attempt("open database")
+    connect(options).await
+}
+
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, RegistryError> {
+    let url = options.get_url().to_owned();
+    match Database::connect(options).await {
+        // The address may hold a password, which belongs in no message.
+        Err(error) if error.to_string().contains(&url) => Err(RegistryError::Address {
+            reason: "it cannot be parsed",
+        }),
+        other => other.attempt("open database"),
+    }
 }
 
 fn common_options(url: &str, connections: u32) -> ConnectOptions {
+    // The library knows the short form only.
     let url = url
         .strip_prefix("postgresql:")
         .map_or_else(|| url.to_owned(), |rest| format!("postgres:{rest}"));
@@ -213,4 +220,18 @@ fn common_options(url: &str, connections: u32) -> ConnectOptions {
         .record_stmt_in_spans(false)
         .sqlx_logging(false);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_used_is_refused_without_its_password() {
+        for url in ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d"] {
+            let keys = MasterKey::random().unwrap();
+            let error = Store::open(url, keys).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
 }
