@@ -124,7 +124,8 @@ async fn list(session: &Session, arguments: &ListArguments) -> anyhow::Result<()
 }
 
 fn device_table(devices: &[DeviceInfo], now: SystemTime) -> Table {
-    let mut table = Table::new(&["NAME", "STATE", "LINK", "SEEN", "NODE", "PORT", "HOSTNAME"]);
+    let mut table =
+        Table::new(&["NAME", "STATE", "LINK", "SEEN", "NODE", "PORT", "HOSTNAME"]).cut();
     for device in devices {
         let state = match device.state {
             DeviceState::Active => Mark::Plain,
