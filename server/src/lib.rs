@@ -7,5 +7,6 @@ pub mod passwords;
 pub mod presence;
 pub mod private_file;
 pub mod recent;
+mod random;
 pub mod registry;
 pub mod tunnels;

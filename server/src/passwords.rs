@@ -26,6 +26,12 @@ pub enum PasswordError {
     Failed,
 }
 
+/// A password for a person: 20 letters, digits and signs.
+#[must_use]
+pub fn generate() -> Secret<String> {
+    Secret::new(crate::random::password())
+}
+
 /// Hashes and checks passwords. Clones share the limit.
 #[derive(Clone, Debug)]
 pub struct Passwords {

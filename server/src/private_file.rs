@@ -42,6 +42,19 @@ pub fn read_or_create(path: &Path, make: impl FnOnce() -> Vec<u8>) -> io::Result
     fs::read(path)
 }
 
+/// Makes an empty private file unless there is a file already, for a library that opens it by name.
+///
+/// # Errors
+/// Of the file system.
+pub fn create_empty(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(MODE)
+        .open(path)
+        .map(drop)
+}
+
 /// A file beside `path` that holds `bytes` for good.
 fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
@@ -104,7 +117,10 @@ mod tests {
         let path = folder.path().join("key");
         let read: Vec<Vec<u8>> = std::thread::scope(|scope| {
             let makers: Vec<_> = (0..8u8)
-                .map(|n| scope.spawn(|| read_or_create(&path, move || vec![n; 32]).unwrap()))
+                .map(|n| {
+                    let path = &path;
+                    scope.spawn(move || read_or_create(path, || vec![n; 32]).unwrap())
+                })
                 .collect();
             makers
                 .into_iter()

@@ -14,6 +14,14 @@ pub enum RegistryError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The file of the database cannot be made or opened.
+    #[error("open database file {path}: {kind}")]
+    DatabaseFile {
+        /// Which file.
+        path: String,
+        /// What the file system said.
+        kind: std::io::ErrorKind,
+    },
     /// The schema is not what this program knows.
     #[error(
         "database schema has migration {found}, this program knows {known}: it was written by a newer version"
@@ -192,6 +200,11 @@ impl<T> Attempt<T> for Result<T, DbErr> {
 }
 
 impl RegistryError {
+    /// Whether a row was refused for what another process wrote meanwhile: then another try may do.
+    pub(super) fn is_about_rows(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.sql_err().is_some())
+    }
+
     /// Whether a unique index refused a row; then the columns are in the text.
     pub(super) fn unique_violation(&self) -> Option<String> {
         match self {

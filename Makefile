@@ -1,0 +1,52 @@
+# The one place of commands. `make` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint e2e fuzz bench binaries everything clean
+
+# Every build takes the whole workspace with the same features, so that dependencies are compiled once.
+FEATURES := --features moorline-agent/fault-points
+export PATH := $(CURDIR)/target/tools/bin:$(CURDIR)/target/tools/venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+help: ## lists the commands
+	@sed -nE 's/^([a-z0-9]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+		printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+setup: ## installs what the tests need: Debian packages as root, tools into target/tools
+	@tests/setup test
+
+build: ## builds server, agent and CLI for this machine
+	@tests/setup build
+	cargo build --release -p moorline-server -p moorline-agent -p moorline
+
+demo: ## a server and a device on this machine: enrol, log in, survive a restart
+	@tests/demo
+
+test: setup lint fuzz everything ## set-up, checks and every test
+
+lint: ## rustfmt, clippy, shellcheck, cargo-deny
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
+	shellcheck $(shell git ls-files -z | xargs -0 grep -lE '^#!.*\b(sh|bash|dash)$$')
+	tests/deny
+
+e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
+	cargo test --workspace $(FEATURES) --test e2e
+
+fuzz: ## runs every fuzz target for a short while
+	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
+
+bench: ## prints Moorline beside plain TCP, OpenSSH and rathole
+	@tests/setup bench
+	cargo build --release -p moorline-server -p moorline-agent -p moorline
+	cargo bench -p moorline-e2e --bench compare
+
+# The stories drive the real programs, so these are built before the tests start.
+binaries:
+	cargo build --workspace --bins --tests $(FEATURES)
+
+everything: binaries
+	cargo test --workspace $(FEATURES)
+
+clean: ## removes what was built
+	rm -rf target moorline-data

@@ -1,0 +1,23 @@
+//! Moorline's stories, one a file, with real clients, servers, databases and networks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says that something is wrong by panicking"
+)]
+
+mod a_blocked_device_is_refused_on_every_path;
+mod a_killed_server_forgets_no_answered_client;
+mod a_replaced_key_is_refused_on_every_path;
+mod a_second_connection_takes_over_a_frozen_one;
+mod a_stalled_visitor_leaves_the_others_going;
+mod an_enrolled_device_is_reached_with_stock_ssh;
+mod no_weak_algorithm_is_offered;
+mod power_cuts_at_first_boot_make_one_device;
+mod sessions_by_name_behave_like_plain_ssh;
+mod station;
+mod stock_clients_hold_a_tunnel;
+mod the_client_script_runs_in_small_shells;
+mod the_operators_program_does_its_work;
+mod the_tunnel_comes_back;
+mod wrong_credentials_get_the_documented_words;

@@ -1,0 +1,42 @@
+//! What the stories stand on: real servers, agents, sshds and networks that live as long as their handle.
+//!
+//! | module | gives |
+//! |---|---|
+//! | `wait` | [`wait_for`]: a condition in place of a sleep |
+//! | `process` | [`Running`]: a child with its log, gone with its handle |
+//! | `server` | [`TestServer`]: `moorline-server serve` in a folder of its own |
+//! | `device` | [`TestDevice`]: the real agent in front of a real [`Sshd`] |
+//! | `sshd` | [`Sshd`]: OpenSSH's server with its own keys and configuration |
+//! | `api` | [`Api`]: the provisioning calls as a client sees them |
+//! | `operator` | [`Operator`]: the administrator on the control surface |
+//! | `ssh` | [`Ssh`]: stock `ssh` with nothing of the machine's own configuration |
+//! | `net` | [`Network`]: two hosts in network namespaces with a link that can fail |
+//!
+//! *Invariant:* every port is free or chosen by the kernel, every folder temporary, every wait bounded, and no process
+//! outlives the test that started it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says that something is wrong by panicking"
+)]
+
+mod api;
+mod device;
+mod net;
+mod operator;
+mod process;
+mod server;
+mod ssh;
+mod sshd;
+mod wait;
+
+pub use api::{Answer, Api};
+pub use device::{DeviceOptions, TestDevice};
+pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
+pub use operator::Operator;
+pub use process::{Done, Running, binary, free_port, run, run_with_input};
+pub use server::{ADMIN_PASSWORD, ADMIN_USER, ServerOptions, TestServer};
+pub use ssh::{KeyPair, Ssh};
+pub use sshd::Sshd;
+pub use wait::{eventually, wait_for};
