@@ -57,7 +57,7 @@ const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// Largest SSH packet.
 const PACKET_BYTES: u32 = 32 * 1024;
 /// Bytes under one key. AES-GCM is safe for far more; a rekey costs a round trip in which everything waits.
-const REKEY_BYTES: usize = 8 * 1024 * 1024 * 1024;
+const REKEY_BYTES: usize = 1024 * 1024 * 1024;
 /// Time under one key.
 const REKEY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// How long a connection may take to authenticate; a person types a password in that time.
