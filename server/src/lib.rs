@@ -13,6 +13,8 @@ pub mod private_file;
 pub mod rate_limit;
 pub mod recent;
 mod random;
+pub mod rate_limit;
+pub mod recent;
 pub mod registry;
 pub mod serve;
 pub mod tls;
