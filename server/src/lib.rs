@@ -10,8 +10,6 @@ pub mod master_key;
 pub mod passwords;
 pub mod presence;
 pub mod private_file;
-pub mod rate_limit;
-pub mod recent;
 mod random;
 pub mod rate_limit;
 pub mod recent;
