@@ -60,7 +60,8 @@ impl Sshd {
         std::fs::write(self.folder.path().join("sshd_config"), text).unwrap();
     }
 
-    fn launch(&mut self) {
+    /// Starts it again on its port.
+    pub fn launch(&mut self) {
         let config = self.folder.path().join("sshd_config");
         let arguments = ["-D", "-e", "-f", config.to_str().unwrap()];
         let command = in_namespace(self.namespace.as_deref(), &sshd_program(), &arguments);
@@ -77,6 +78,11 @@ impl Sshd {
             listens.then_some(())
         });
         self.process = Some(process);
+    }
+
+    /// Kill -9 of the listener; connections that are up stay.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
     }
 
     /// Its port.
