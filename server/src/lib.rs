@@ -1,3 +1,19 @@
 //! Moorline's server: registry, API, SSH gateway and forwarding in one binary.
 
+pub mod api;
+pub mod config;
+pub mod forward;
+pub mod gateway;
+pub mod http;
+pub mod login_limits;
+pub mod master_key;
+pub mod passwords;
+pub mod presence;
+pub mod private_file;
+mod random;
+pub mod rate_limit;
+pub mod recent;
 pub mod registry;
+pub mod serve;
+pub mod tls;
+pub mod tunnels;

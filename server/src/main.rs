@@ -1,3 +1,145 @@
 //! `moorline-server`.
 
-fn main() {}
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use moorline_server::api::openapi;
+use moorline_server::config::file::LogFormat;
+use moorline_server::config::{Config, Overrides, PortRange};
+use moorline_server::serve::serve;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Moorline's server: registry, API, SSH gateway and forwarding.
+#[derive(Parser)]
+#[command(name = "moorline-server", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Check the configuration and end.
+    CheckConfig(ServeArgs),
+    /// Print the OpenAPI document of the HTTP API.
+    Openapi,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "MOORLINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of everything the server keeps [default: ./moorline-data, for root /var/lib/moorline-server].
+    #[arg(long, value_name = "DIR", env = "MOORLINE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of the HTTP API [default: 0.0.0.0:8080].
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Address of the SSH gateway, may be repeated [default: 0.0.0.0:2222].
+    #[arg(long, value_name = "ADDR")]
+    ssh: Vec<SocketAddr>,
+    /// Name or address under which devices and people reach this server.
+    #[arg(long, value_name = "NAME")]
+    public_host: Option<String>,
+    /// Public ports of forwards [default: 10000-59999].
+    #[arg(long, value_name = "FROM-TO")]
+    ports: Option<PortRange>,
+    /// Serve HTTPS with a certificate the server makes itself.
+    #[arg(long)]
+    tls_self_signed: bool,
+    /// Form of the log.
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+impl ServeArgs {
+    fn load(self) -> anyhow::Result<Config> {
+        let overrides = Overrides {
+            data_dir: self.data_dir,
+            http: self.http,
+            ssh: self.ssh,
+            public_host: self.public_host,
+            ports: self.ports,
+            tls_self_signed: self.tls_self_signed,
+            log_format: self.log_format,
+        };
+        Ok(Config::load(self.config.as_deref(), overrides)?)
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = format!("moorline-server: {error:#}\n");
+            // Nothing is left to do when even this cannot be said.
+            std::io::stderr()
+                .write_all(text.as_bytes())
+                .unwrap_or_default();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(args) => {
+            let config = args.load()?;
+            start_log(&config)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context("start the runtime")?;
+            runtime.block_on(serve(config, CancellationToken::new()))?;
+            Ok(())
+        }
+        Command::CheckConfig(args) => {
+            args.load()?;
+            print("configuration is good\n")
+        }
+        Command::Openapi => print(&(openapi::text() + "\n")),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "moorline-server", &mut text);
+            print(&String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => filter,
+        _ => config.log_filter.clone(),
+    };
+    let filter =
+        EnvFilter::try_new(&filter).with_context(|| format!("read log filter `{filter}`"))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("print")
+}

@@ -112,6 +112,23 @@ impl Network {
         } else {
             "delete table inet cut\n".to_owned()
         };
+        self.rules(&rules);
+    }
+
+    /// Leads what the device sends to port `from` of the server's host to port `to` there.
+    pub fn redirect(&self, from: u16, to: u16) {
+        self.rules(&format!(
+            "table inet stand_in {{\n chain out {{ type nat hook output priority -100; \
+             ip daddr {SERVER_ADDRESS} tcp dport {from} dnat ip to {SERVER_ADDRESS}:{to}; }}\n}}\n"
+        ));
+    }
+
+    /// Ends [`Network::redirect`].
+    pub fn stop_redirecting(&self) {
+        self.rules("delete table inet stand_in\n");
+    }
+
+    fn rules(&self, rules: &str) {
         let mut nft = Command::new("ip");
         nft.args(["netns", "exec", &self.device, "nft", "-f", "-"]);
         crate::process::run_with_input(&mut nft, rules.as_bytes()).ok();

@@ -87,6 +87,9 @@ pub struct DeviceInfo {
     pub fingerprint: Option<String>,
     /// Its forwards, the first one first.
     pub forwards: Vec<ForwardInfo>,
+    /// New connections per minute and visitor to one public port, 0 to 10000; 0 is no limit.
+    #[serde(default)]
+    pub max_connections_per_minute: u32,
     /// When it was made.
     pub created_at: String,
     /// Last sign of life.
@@ -151,6 +154,9 @@ pub struct DeviceChange {
     /// New state; leaving `active` cuts the tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DeviceState>,
+    /// New limit of [`DeviceInfo::max_connections_per_minute`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_minute: Option<u32>,
 }
 
 /// An API key without its secret.

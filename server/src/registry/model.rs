@@ -208,6 +208,19 @@ pub struct Node {
     pub ports: (u16, u16),
 }
 
+/// What a device's tunnel may do now, by its state, its account and the operator's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything.
+    Open,
+    /// Stay in touch, without forwards.
+    Closed,
+    /// Nothing: refused for safety.
+    Blocked,
+    /// Nothing: out of service, or its account is suspended.
+    Inactive,
+}
+
 /// Whether an operator wants the tunnel of a device open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -347,3 +360,126 @@ pub struct NewEvent {
     /// JSON object; never a secret.
     pub metadata: serde_json::Value,
 }
+
+/// An entry of the audit as it is kept.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Number, counts up.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Whose.
+    pub account: Option<AccountId>,
+    /// Which device.
+    pub device: Option<DeviceId>,
+    /// Which user.
+    pub user: Option<UserId>,
+    /// `info`, `warn` or `error`.
+    pub level: String,
+    /// `device.created`, `auth.failed` ….
+    pub kind: String,
+    /// For a person.
+    pub message: String,
+    /// JSON object.
+    pub metadata: serde_json::Value,
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Of this account only.
+    pub account: Option<AccountId>,
+    /// Of this device only.
+    pub device: Option<DeviceId>,
+    /// Of this kind only.
+    pub kind: Option<String>,
+    /// Only events with a smaller number: the next page.
+    pub before: Option<i64>,
+    /// How many at most.
+    pub limit: u64,
+}
+
+/// Which devices to list; everything for the default.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceFilter {
+    /// Names that begin so, case counts.
+    pub prefix: Option<String>,
+    /// These devices only.
+    pub ids: Option<Vec<DeviceId>>,
+    /// How many at most.
+    pub limit: Option<u64>,
+    /// How many to leave out first.
+    pub offset: u64,
+}
+
+/// What a new user shall be.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Their account.
+    pub account: AccountId,
+    /// Unique in the installation.
+    pub username: String,
+    /// What they may do.
+    pub role: Role,
+    /// argon2id, PHC form.
+    pub password_hash: Secret<String>,
+    /// When their time is over.
+    pub expires_at: Option<Timestamp>,
+    /// `None` makes up 6 of `a-z 0-9`.
+    pub short_id: Option<String>,
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+}
+
+impl Eq for PublicKey {}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ForwardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Gives an enum its text in the database and on the wire.
+macro_rules! texts {
+    ($name:ident { $($variant:ident = $text:literal),+ }) => {
+        impl $name {
+            /// The text in the database and on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text),+
+                }
+            }
+
+            /// What `text` names.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+texts!(Role { Admin = "admin", User = "user" });
+texts!(UserStatus { Active = "active", Disabled = "disabled", Expired = "expired" });
+texts!(NodeStatus { Active = "active", Draining = "draining", Down = "down" });
+texts!(Wanted { Open = "open", Closed = "closed" });

@@ -1,0 +1,13 @@
+//! The commands, one file per noun.
+
+pub(crate) mod api_key;
+pub(crate) mod completions;
+pub(crate) mod device;
+pub(crate) mod key;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod profile;
+pub(crate) mod ssh;
+pub(crate) mod ssh_config;
+pub(crate) mod version;
+pub(crate) mod whoami;

@@ -1,0 +1,80 @@
+//! Points in time as operators read and write them.
+
+use std::time::{Duration, SystemTime};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Now, after `life`, in RFC 3339.
+pub(crate) fn after(now: SystemTime, life: Duration) -> Option<String> {
+    let then = now.checked_add(life)?;
+    Some(humantime::format_rfc3339_seconds(then).to_string())
+}
+
+/// The instant that `text` names: RFC 3339 in UTC, or a time from now such as `30d`.
+pub(crate) fn parse_when(text: &str, now: SystemTime) -> Result<String, Failure> {
+    let wrong = || {
+        Failure::new(Exit::Usage, format!("read time {text}: not understood"))
+            .hint("write 2027-01-31T12:00:00Z, or a time from now such as 30d or 12h")
+    };
+    if let Ok(life) = humantime::parse_duration(text) {
+        return after(now, life).ok_or_else(wrong);
+    }
+    humantime::parse_rfc3339(text)
+        .map(|when| humantime::format_rfc3339_seconds(when).to_string())
+        .map_err(|_| wrong())
+}
+
+/// How long before `now` the instant `text` was, in one unit; `text` itself where it is not a time.
+pub(crate) fn ago(text: &str, now: SystemTime) -> String {
+    let Ok(then) = humantime::parse_rfc3339(text) else {
+        return text.to_owned();
+    };
+    // A clock that is a little behind the server's makes it the future.
+    let seconds = now.duration_since(then).unwrap_or_default().as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noon() -> SystemTime {
+        humantime::parse_rfc3339("2026-11-22T12:00:00Z").unwrap()
+    }
+
+    #[test]
+    fn when_is_a_time_or_a_life() {
+        assert_eq!(parse_when("30d", noon()).unwrap(), "2026-12-22T12:00:00Z");
+        assert_eq!(
+            parse_when("2027-01-31T12:00:00Z", noon()).unwrap(),
+            "2027-01-31T12:00:00Z"
+        );
+        for bad in ["", "tomorrow", "2027-01-31", "99999999999999y"] {
+            assert_eq!(
+                parse_when(bad, noon()).unwrap_err().exit(),
+                Exit::Usage,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn ago_uses_one_unit() {
+        for (text, expected) in [
+            ("2026-11-22T11:59:58Z", "2 s ago"),
+            ("2026-11-22T12:00:05.123Z", "0 s ago"),
+            ("2026-11-22T11:30:00Z", "30 min ago"),
+            ("2026-11-22T01:00:00Z", "11 h ago"),
+            ("2026-11-01T12:00:00Z", "21 d ago"),
+            ("soon", "soon"),
+        ] {
+            assert_eq!(ago(text, noon()), expected);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! [`Table`]: rows that fit the terminal.
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, presets};
+
+use super::printable;
+
+/// How much a cell should stand out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Not at all.
+    Plain,
+    /// All is well.
+    Good,
+    /// Look here.
+    Bad,
+    /// Of little interest.
+    Dim,
+}
+
+/// A table without borders.
+pub(crate) struct Table {
+    inner: comfy_table::Table,
+}
+
+impl Table {
+    /// An empty table with `columns`.
+    pub(crate) fn new(columns: &[&str]) -> Self {
+        let mut table = Self::bare();
+        let header = columns
+            .iter()
+            .map(|column| Cell::new(column).add_attribute(Attribute::Bold));
+        table.inner.set_header(header);
+        table
+    }
+
+    /// A table of names and values, without a header.
+    pub(crate) fn bare() -> Self {
+        let mut inner = comfy_table::Table::new();
+        inner.load_preset(presets::NOTHING);
+        Self { inner }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row<'a>(&mut self, cells: impl IntoIterator<Item = (&'a str, Mark)>) {
+        let cells = cells.into_iter().map(|(text, mark)| {
+            let cell = Cell::new(printable(text));
+            match mark {
+                Mark::Plain => cell,
+                Mark::Good => cell.fg(Color::Green),
+                Mark::Bad => cell.fg(Color::Red),
+                Mark::Dim => cell.add_attribute(Attribute::Dim),
+            }
+        });
+        self.inner.add_row(cells);
+    }
+
+    /// Adds a name and its value, unless the value is empty.
+    pub(crate) fn pair(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.row([(name, Mark::Dim), (value, Mark::Plain)]);
+        }
+    }
+
+    /// The text of the table: fitted to the terminal if it goes to one, with colours if wanted.
+    pub(super) fn render(mut self, terminal: bool, colour: bool) -> String {
+        let width = if terminal { self.inner.width() } else { None };
+        self.inner.force_no_tty();
+        if let Some(width) = width {
+            self.inner
+                .set_width(width)
+                .set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        if colour {
+            self.inner.enforce_styling();
+        }
+        for column in self.inner.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        let mut text = self.inner.trim_fmt();
+        text.push('\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn off_a_terminal_a_row_is_one_line_without_colours() {
+        let mut table = Table::new(&["NAME", "SEEN"]);
+        let long = "x".repeat(300);
+        table.row([("cam-1", Mark::Good), (&long, Mark::Dim)]);
+        let text = table.render(false, false);
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.starts_with("NAME   SEEN\n"), "{text:?}");
+        assert!(text.contains(&format!("cam-1  {long}\n")));
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn colours_come_when_asked_for() {
+        let mut table = Table::bare();
+        table.row([("blocked", Mark::Bad)]);
+        assert!(table.render(false, true).contains('\x1b'));
+    }
+}

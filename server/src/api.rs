@@ -1,0 +1,164 @@
+//! HTTP: the router and what all its surfaces share.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
+//! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
+//! | [`openapi`] | `/openapi.json` |
+//!
+//! *Invariant:* handlers see the registry and the tunnels, never SQL and never SSH.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::forward::PublicPorts;
+use crate::login_limits::LoginLimits;
+use crate::passwords::Passwords;
+use crate::rate_limit::RateLimiter;
+use crate::registry::Registry;
+use crate::registry::model::{DeviceId, ForwardId};
+use crate::tunnels::Tunnels;
+
+pub mod control;
+pub mod log_line;
+pub mod openapi;
+pub mod provisioning;
+
+pub use control::token::Tokens;
+
+/// Everything the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+/// What an [`Api`] is made of.
+pub struct Parts {
+    /// Everything that is kept.
+    pub registry: Registry,
+    /// The live tunnels.
+    pub tunnels: Tunnels,
+    /// The open public ports.
+    pub ports: PublicPorts,
+    /// Hashes and checks passwords.
+    pub passwords: Passwords,
+    /// Failed passwords, counted with the gateway's.
+    pub logins: LoginLimits,
+    /// Makes and reads the tokens of `/v1`.
+    pub tokens: Tokens,
+    /// What the server says of itself.
+    pub identity: Identity,
+    /// Renders `/metrics`, where a recorder is installed.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// What the server says of itself in scripts and answers.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Base URL of the HTTP API, no trailing slash.
+    pub api_url: String,
+    /// `sha256/…` of the server's TLS key when its certificate is self-signed.
+    pub api_pin: Option<String>,
+    /// Public name of this node.
+    pub public_host: String,
+    /// SSH port for operators.
+    pub ssh_port: u16,
+    /// Host key of the gateway, `type base64`.
+    pub host_key: String,
+    /// The key the gateway logs in to devices with, `type base64`.
+    pub gateway_key: Option<String>,
+    /// Calls a minute of an API key that is made without a number of its own.
+    pub default_rate_limit: i64,
+}
+
+/// How long a peer may take to send the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+struct Shared {
+    parts: Parts,
+    /// Calls by API key, over all surfaces.
+    key_calls: RateLimiter<String>,
+    /// Calls with a quadruple, by device.
+    device_calls: RateLimiter<DeviceId>,
+    /// Calls with wrong credentials, by source address.
+    refused_calls: RateLimiter<IpAddr>,
+}
+
+/// Where a request came from; put into its extensions by the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Whether a request came over TLS; put into its extensions by the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP.
+    Plain,
+    /// HTTPS.
+    Tls,
+}
+
+impl Api {
+    /// With empty budgets.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Shared {
+            parts,
+            key_calls: RateLimiter::new(),
+            device_calls: RateLimiter::new(),
+            refused_calls: RateLimiter::new(),
+        }))
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.0.parts.registry
+    }
+
+    fn tunnels(&self) -> &Tunnels {
+        &self.0.parts.tunnels
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.0.parts.identity
+    }
+
+    /// Payload bytes of a forward since the node started.
+    fn forward_bytes(&self, forward: ForwardId) -> u64 {
+        self.0.parts.ports.bytes(forward)
+    }
+
+    /// Every route of the server.
+    pub fn router(self) -> Router {
+        Router::new()
+            .merge(provisioning::routes())
+            .merge(control::routes(&self))
+            .route("/metrics", get(metrics))
+            .route("/openapi.json", get(openapi::document))
+            .fallback(not_found)
+            .with_state(self)
+    }
+}
+
+/// Any path under none of the roots.
+async fn not_found() -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (StatusCode::NOT_FOUND, kind, "404 page not found\n")
+}
+
+/// Prometheus text.
+async fn metrics(
+    axum::extract::State(api): axum::extract::State<Api>,
+) -> Result<impl IntoResponse, StatusCode> {
+    let handle = api.0.parts.metrics.as_ref().ok_or(StatusCode::NOT_FOUND)?;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!("moorline_tunnels").set(api.tunnels().count() as f64);
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    Ok((kind, handle.render()))
+}

@@ -1,0 +1,136 @@
+//! JSON and errors of the control surface (control contract section 2), and its bodies.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::api::BODY_TIMEOUT;
+use crate::passwords::PasswordError;
+use crate::rate_limit::Exceeded;
+use crate::registry::error::RegistryError;
+
+/// Longest body, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// `value` as compact JSON that ends in a line break.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let Ok(mut text) = serde_json::to_vec(value) else {
+        return Refusal::internal(&"serialise answer").into_response();
+    };
+    text.push(b'\n');
+    let kind = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, kind, text).into_response()
+}
+
+/// `{"error":"text"}` with its status.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    text: &'static str,
+    retry_after: Option<u64>,
+}
+
+impl Refusal {
+    /// With a text of the contract.
+    pub(super) const fn new(status: StatusCode, text: &'static str) -> Self {
+        Self {
+            status,
+            text,
+            retry_after: None,
+        }
+    }
+
+    /// 400.
+    pub(super) const fn bad(text: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 404.
+    pub(super) const fn not_found(text: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text)
+    }
+
+    /// 409.
+    pub(super) const fn conflict(text: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, text)
+    }
+
+    /// 401.
+    pub(super) const fn unauthorized(text: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, text)
+    }
+
+    /// 403.
+    pub(super) const fn forbidden(text: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+
+    /// 500; the cause goes to the log.
+    pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(error = %cause, "control call failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    }
+}
+
+impl From<RegistryError> for Refusal {
+    fn from(error: RegistryError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<PasswordError> for Refusal {
+    fn from(error: PasswordError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            text: "too many attempts, try again later",
+            retry_after: Some(exceeded.retry_after_secs()),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Error {
+            error: &'static str,
+        }
+        let mut response = json(self.status, &Error { error: self.text });
+        if let Some(seconds) = self.retry_after {
+            let value = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Self::Rejection> {
+        let invalid = || Refusal::bad("invalid request body");
+        let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large");
+        let bytes = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES))
+            .await
+            .map_err(|_| invalid())?
+            .map_err(|_| too_large())?;
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|_| invalid())
+    }
+}

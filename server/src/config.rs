@@ -1,0 +1,367 @@
+//! Configuration: what was typed ([`file::ConfigFile`], command line) and what it means ([`Config`], complete and
+//! checked). Every key has a default; `moorline-server serve` with nothing at all is a working server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use moorline_protocol::Secret;
+use thiserror::Error;
+
+pub mod file;
+
+use file::{ConfigFile, LogFormat};
+
+/// Shortest JWT secret that is taken (control contract section 16).
+const JWT_SECRET_MIN: usize = 32;
+/// Public ports of forwards unless configured.
+const DEFAULT_PORTS: (u16, u16) = (10_000, 59_999);
+/// Calls a minute of an API key without a number of its own.
+const DEFAULT_RATE_LIMIT: u32 = 600;
+/// HTTP connections held at once; each costs a file descriptor and some 20 KiB.
+const DEFAULT_HTTP_CONNECTIONS: usize = 10_000;
+/// How long running requests may take when the server stops.
+const DEFAULT_GRACE: Duration = Duration::from_secs(15);
+const HTTP_PORT: u16 = 8080;
+const SSH_PORT: u16 = 2222;
+
+/// Why the server cannot be configured so.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}:{line}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line in it, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A value cannot be used.
+    #[error("{key}: {reason}")]
+    Invalid {
+        /// The key as it stands in the file.
+        key: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--http`.
+    pub http: Option<SocketAddr>,
+    /// `--ssh`, any number of times.
+    pub ssh: Vec<SocketAddr>,
+    /// `--public-host`.
+    pub public_host: Option<String>,
+    /// `--ports`.
+    pub ports: Option<PortRange>,
+    /// `--tls-self-signed`.
+    pub tls_self_signed: bool,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+}
+
+/// First and last of the public ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange(pub u16, pub u16);
+
+impl std::str::FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ends = text
+            .split_once('-')
+            .and_then(|(from, to)| Some((from.trim().parse().ok()?, to.trim().parse().ok()?)));
+        match ends {
+            Some((from, to)) if from >= 1 && from <= to => Ok(Self(from, to)),
+            _ => Err(format!(
+                "`{text}` is not a range of ports such as 10000-59999"
+            )),
+        }
+    }
+}
+
+/// Where the HTTPS certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsSource {
+    /// Files in PEM form.
+    Files {
+        /// Certificate chain.
+        certificate: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+    /// Made by the server and kept in its data folder.
+    SelfSigned,
+}
+
+/// HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate.
+    pub source: TlsSource,
+    /// Addresses of their own; empty means that the HTTP addresses speak TLS instead.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of everything the server keeps.
+    pub data_dir: PathBuf,
+    /// Name of this node.
+    pub region: String,
+    /// Name or address under which devices and people reach this node.
+    pub public_host: String,
+    /// Public ports of forwards, both ends included.
+    pub ports: (u16, u16),
+    /// HTTP addresses.
+    pub http: Vec<SocketAddr>,
+    /// Base URL of the API, if it is not made from the public host and the first HTTP address.
+    pub public_url: Option<String>,
+    /// HTTPS, if any.
+    pub tls: Option<Tls>,
+    /// HTTP connections held at once.
+    pub http_connections: usize,
+    /// SSH addresses.
+    pub ssh: Vec<SocketAddr>,
+    /// SSH port as seen from outside, if it is not the one bound.
+    pub ssh_public_port: Option<u16>,
+    /// Address of the database.
+    pub database_url: Secret<String>,
+    /// Secret of the tokens; `None` is made at first start and kept in the data folder.
+    pub jwt_secret: Option<Secret<String>>,
+    /// Calls a minute of an API key without a number of its own.
+    pub default_rate_limit: u32,
+    /// How long running requests and streams may take when the server stops.
+    pub shutdown_grace: Duration,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Filter of the log, as `RUST_LOG` takes it.
+    pub log_filter: String,
+}
+
+impl Config {
+    /// Puts file, command line and defaults together.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let file = match path {
+            Some(path) => ConfigFile::read(path)?,
+            None => ConfigFile::default(),
+        };
+        Self::combine(file, overrides)
+    }
+
+    /// Completes and checks `file`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`].
+    pub fn combine(file: ConfigFile, overrides: Overrides) -> Result<Self, ConfigError> {
+        let data_dir = overrides
+            .data_dir
+            .or(file.data_dir)
+            .unwrap_or_else(default_data_dir);
+        let http = match overrides.http {
+            Some(address) => vec![address],
+            None => or_any(file.http.listen, HTTP_PORT),
+        };
+        let ssh = match overrides.ssh.is_empty() {
+            false => overrides.ssh,
+            true => or_any(file.ssh.listen, SSH_PORT),
+        };
+        let public_host = overrides
+            .public_host
+            .or(file.public_host)
+            .unwrap_or_else(|| guess_public_host(&ssh));
+        check_host(&public_host)?;
+        let region = file.region.unwrap_or_else(|| "local".to_owned());
+        check_region(&region)?;
+        let ports = overrides.ports.or(file.ports);
+        let database_url = file
+            .database
+            .url
+            .unwrap_or_else(|| Secret::new(sqlite_url(&data_dir)));
+        Ok(Self {
+            region,
+            public_host,
+            ports: ports.map_or(DEFAULT_PORTS, |PortRange(from, to)| (from, to)),
+            http,
+            public_url: file.http.public_url.map(public_url).transpose()?,
+            tls: tls(file.tls, overrides.tls_self_signed)?,
+            http_connections: file
+                .http
+                .connections
+                .unwrap_or(DEFAULT_HTTP_CONNECTIONS)
+                .max(1),
+            ssh,
+            ssh_public_port: file.ssh.public_port,
+            database_url,
+            jwt_secret: file.auth.jwt_secret.map(jwt_secret).transpose()?,
+            default_rate_limit: default_rate_limit(file.limits.default_rate_limit)?,
+            shutdown_grace: file.shutdown_grace.unwrap_or(DEFAULT_GRACE),
+            log_format: overrides.log_format.or(file.log.format).unwrap_or_default(),
+            log_filter: file.log.filter.unwrap_or_else(|| "info".to_owned()),
+            data_dir,
+        })
+    }
+
+    /// A file in the data folder.
+    #[must_use]
+    pub fn data_file(&self, name: &str) -> PathBuf {
+        self.data_dir.join(name)
+    }
+}
+
+/// The database in a data folder when none is configured.
+#[must_use]
+pub fn sqlite_url(data_dir: &Path) -> String {
+    let path = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_path_buf());
+    format!("sqlite://{}?mode=rwc", path.join("moorline.db").display())
+}
+
+/// `./moorline-data`, or for root the folder of a system service.
+#[must_use]
+pub fn default_data_dir() -> PathBuf {
+    if nix::unistd::Uid::effective().is_root() {
+        PathBuf::from("/var/lib/moorline-server")
+    } else {
+        PathBuf::from("moorline-data")
+    }
+}
+
+fn or_any(listen: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
+    if listen.is_empty() {
+        vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]
+    } else {
+        listen
+    }
+}
+
+/// The address that is listened on; for "any", the one this machine uses towards others.
+fn guess_public_host(listen: &[SocketAddr]) -> String {
+    let one = listen
+        .iter()
+        .map(SocketAddr::ip)
+        .find(|ip| !ip.is_unspecified());
+    one.or_else(outward_address)
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        .to_string()
+}
+
+/// Connecting a UDP socket sends nothing; it only picks a route (the address is one for documentation).
+fn outward_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+fn invalid(key: &'static str, reason: impl Into<String>) -> ConfigError {
+    let reason = reason.into();
+    ConfigError::Invalid { key, reason }
+}
+
+fn check_host(host: &str) -> Result<(), ConfigError> {
+    let name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let good = host.parse::<IpAddr>().is_ok()
+        || (!host.is_empty()
+            && host.len() <= 253
+            && host.chars().all(name)
+            && !host.starts_with('-'));
+    good.then_some(()).ok_or_else(|| {
+        invalid(
+            "public_host",
+            format!("`{host}` is neither a DNS name nor an address"),
+        )
+    })
+}
+
+fn check_region(region: &str) -> Result<(), ConfigError> {
+    let name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let good = (1..=64).contains(&region.len()) && region.chars().all(name);
+    good.then_some(())
+        .ok_or_else(|| invalid("region", "must be 1 to 64 characters of A-Z a-z 0-9 . _ -"))
+}
+
+fn public_url(url: String) -> Result<String, ConfigError> {
+    let url = url.trim_end_matches('/').to_owned();
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let plain = |c: char| c.is_ascii_graphic() && !"'\"<>\\^`{|}?#".contains(c);
+    match rest {
+        Some(rest) if !rest.is_empty() && rest.chars().all(plain) => Ok(url),
+        _ => Err(invalid(
+            "http.public_url",
+            "must be a URL such as https://moorline.example.org",
+        )),
+    }
+}
+
+fn tls(file: file::TlsFile, self_signed: bool) -> Result<Option<Tls>, ConfigError> {
+    let source = match (file.certificate, file.key) {
+        (Some(_), Some(_)) if file.self_signed => {
+            return Err(invalid(
+                "tls.self_signed",
+                "excludes tls.certificate and tls.key",
+            ));
+        }
+        (Some(certificate), Some(key)) => Some(TlsSource::Files { certificate, key }),
+        (None, None) => (file.self_signed || self_signed).then_some(TlsSource::SelfSigned),
+        (Some(_), None) => return Err(invalid("tls.key", "is needed beside tls.certificate")),
+        (None, Some(_)) => return Err(invalid("tls.certificate", "is needed beside tls.key")),
+    };
+    if source.is_none() && !file.listen.is_empty() {
+        return Err(invalid(
+            "tls.listen",
+            "needs tls.certificate and tls.key, or tls.self_signed",
+        ));
+    }
+    let listen = file.listen;
+    Ok(source.map(|source| Tls { source, listen }))
+}
+
+/// Checks a secret from the file or from `ADMIN_JWT_SECRET`.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] when it is too short.
+pub fn jwt_secret(secret: Secret<String>) -> Result<Secret<String>, ConfigError> {
+    if secret.expose().chars().count() < JWT_SECRET_MIN {
+        return Err(invalid(
+            "auth.jwt_secret",
+            "must have 32 characters or more",
+        ));
+    }
+    Ok(secret)
+}
+
+fn default_rate_limit(limit: Option<u32>) -> Result<u32, ConfigError> {
+    let limit = limit.unwrap_or(DEFAULT_RATE_LIMIT);
+    if (1..=1_000_000).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(invalid(
+            "limits.default_rate_limit",
+            "must be a number from 1 to 1000000",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

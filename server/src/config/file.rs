@@ -1,0 +1,166 @@
+//! The configuration file as it is typed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use moorline_protocol::Secret;
+use serde::{Deserialize, Deserializer, de};
+
+use super::{ConfigError, PortRange};
+
+/// Every key of the file. All are optional, unknown ones are refused.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigFile {
+    /// Folder of everything the server keeps: database, keys, certificate.
+    pub data_dir: Option<PathBuf>,
+    /// Name of this node; devices may ask for it.
+    pub region: Option<String>,
+    /// Name or address under which devices and people reach this node.
+    pub public_host: Option<String>,
+    /// Public ports of forwards, `"10000-59999"`.
+    #[serde(deserialize_with = "ports")]
+    pub ports: Option<PortRange>,
+    /// How long running requests and streams may take when the server stops, `"15s"`.
+    #[serde(deserialize_with = "duration")]
+    pub shutdown_grace: Option<Duration>,
+    /// The HTTP API.
+    pub http: HttpFile,
+    /// HTTPS.
+    pub tls: TlsFile,
+    /// The SSH gateway.
+    pub ssh: SshFile,
+    /// The database.
+    pub database: DatabaseFile,
+    /// Tokens of people.
+    pub auth: AuthFile,
+    /// Limits.
+    pub limits: LimitsFile,
+    /// The log.
+    pub log: LogFile,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpFile {
+    /// Addresses, `["0.0.0.0:8080"]`.
+    pub listen: Vec<SocketAddr>,
+    /// Base URL of the API as devices see it, when something stands in front of the server.
+    pub public_url: Option<String>,
+    /// Connections held at once.
+    pub connections: Option<usize>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsFile {
+    /// Certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Private key, PEM.
+    pub key: Option<PathBuf>,
+    /// Makes a certificate and keeps it in the data folder.
+    pub self_signed: bool,
+    /// Addresses for HTTPS beside those for HTTP; empty: the HTTP addresses speak TLS.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[ssh]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SshFile {
+    /// Addresses, `["0.0.0.0:2222"]`.
+    pub listen: Vec<SocketAddr>,
+    /// Port as seen from outside, when it is not the one listened on.
+    pub public_port: Option<u16>,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseFile {
+    /// `sqlite:///path/moorline.db?mode=rwc` or `postgres://…`; the default is SQLite in the data folder.
+    pub url: Option<Secret<String>>,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthFile {
+    /// Secret of the tokens, 32 characters or more; made at first start when absent.
+    pub jwt_secret: Option<Secret<String>>,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsFile {
+    /// Calls a minute of an API key without a number of its own.
+    pub default_rate_limit: Option<u32>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogFile {
+    /// `text` or `json`.
+    pub format: Option<LogFormat>,
+    /// As `RUST_LOG` takes it, `"info"`.
+    pub filter: Option<String>,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl ConfigFile {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file and line.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|(line, message)| ConfigError::Parse {
+            path: path.to_owned(),
+            line,
+            message,
+        })
+    }
+
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// Line, from 1, and what is wrong there.
+    pub fn parse(text: &str) -> Result<Self, (usize, String)> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.as_bytes().get(..start).unwrap_or_default();
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            (line, error.message().replace('\n', ", "))
+        })
+    }
+}
+
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PortRange>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(|error| {
+        de::Error::custom(format!("`{text}` is not a duration such as 15s: {error}"))
+    })
+}

@@ -1,0 +1,371 @@
+//! The SSH gateway: devices bring their tunnels, operators log in to devices, all on the same port.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`connection`] | one SSH connection: who it is and what it may ask |
+//! | [`login`] | pure decisions about who may log in |
+//! | [`device`] | a device's tunnel: forwards, control channel, end |
+//! | [`operator`] | an operator's session on a device |
+//! | [`upstream`] | the gateway's own login on a device's sshd |
+//! | [`channel`] | an SSH channel as a stream with flow control |
+//! | [`socket`], [`algorithms`] | below SSH: the connection, what is offered |
+//!
+//! *Invariant:* russh is named here and below, nowhere else in the server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use moorline_protocol::control;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
+use russh::server::Config;
+use russh::{Limits, MethodKind, MethodSet, SshId};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::forward::PublicPorts;
+use crate::passwords::Passwords;
+use crate::private_file;
+use crate::recent::Recent;
+use crate::registry::Registry;
+use crate::tunnels::Tunnels;
+
+mod algorithms;
+mod channel;
+mod connection;
+mod device;
+mod login;
+mod operator;
+mod socket;
+mod upstream;
+
+use connection::Connection;
+use socket::Socket;
+
+/// Version text of the gateway, fixed by the control contract section 13.
+const IDENT: &str = "SSH-2.0-Moorline";
+/// Bytes a peer may have under way on one channel as far as SSH is concerned; streams of devices have credits below
+/// it. A rekey allows two of these.
+const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Largest SSH packet.
+const PACKET_BYTES: u32 = 32 * 1024;
+/// Bytes under one key. AES-GCM is safe for far more; a rekey costs a round trip in which everything waits.
+const REKEY_BYTES: usize = u32::MAX as usize;
+/// Time under one key.
+const REKEY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// How long a connection may take to authenticate; a person types a password in that time.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait for the client's version text before it counts as a stock client.
+const IDENT_PATIENCE: Duration = Duration::from_millis(300);
+/// Connections that are not authenticated yet; what comes beyond waits in the backlog of the listener.
+const MAX_HANDSHAKES: usize = 512;
+/// Pause after a failed accept, so that a lack of file descriptors does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// How long connections may take to end when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the gateway is told.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Host key; made when it is not there.
+    pub host_key_path: PathBuf,
+    /// Key with which the gateway logs in to a device's sshd; made when it is not there.
+    pub gateway_key_path: PathBuf,
+    /// Region: only forwards of this node are granted.
+    pub node: String,
+    /// Silence after which a stock client is asked for a sign of life; twice that ends its connection.
+    pub keepalive_interval: Duration,
+}
+
+/// Why the gateway cannot run.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// A key file cannot be used.
+    #[error("read or make SSH key {path}: {reason}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An address cannot be listened on.
+    #[error("listen for SSH on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The gateway before it runs: keys loaded, listeners bound.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+    host_key: String,
+    gateway_key: String,
+}
+
+struct Shared {
+    config: GatewayConfig,
+    registry: Registry,
+    passwords: Passwords,
+    tunnels: Tunnels,
+    ports: PublicPorts,
+    gateway_key: Arc<PrivateKey>,
+    for_agents: Arc<Config>,
+    for_others: Arc<Config>,
+    handshakes: Arc<Semaphore>,
+    failed_passwords: Mutex<Recent<FailedBy>>,
+    recorded_refusals: Mutex<Recent<IpAddr>>,
+    tasks: TaskTracker,
+}
+
+/// Who failed to give a password.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum FailedBy {
+    Address(IpAddr),
+    User(String),
+}
+
+impl Gateway {
+    /// Loads or makes the keys and binds the listeners.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn bind(
+        config: GatewayConfig,
+        registry: Registry,
+        passwords: Passwords,
+        tunnels: Tunnels,
+        ports: PublicPorts,
+    ) -> Result<Self, GatewayError> {
+        let host_key = load_or_make(&config.host_key_path)?;
+        let gateway_key = load_or_make(&config.gateway_key_path)?;
+        let listeners = config
+            .listen
+            .iter()
+            .map(|address| listen(*address))
+            .collect::<Result<_, _>>()?;
+        let lines = [&host_key, &gateway_key].map(public_line);
+        let [host_key_line, gateway_key_line] = lines;
+        let shared = Shared {
+            for_agents: Arc::new(server_config(host_key.clone(), None)),
+            for_others: Arc::new(server_config(host_key, Some(config.keepalive_interval))),
+            config,
+            registry,
+            passwords,
+            tunnels,
+            ports,
+            gateway_key: Arc::new(gateway_key),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+            failed_passwords: Mutex::default(),
+            recorded_refusals: Mutex::default(),
+            tasks: TaskTracker::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            listeners,
+            host_key: host_key_line,
+            gateway_key: gateway_key_line,
+        })
+    }
+
+    /// `type base64` of the host key.
+    #[must_use]
+    pub fn host_key_line(&self) -> &str {
+        &self.host_key
+    }
+
+    /// `type base64` of the key with which the gateway logs in to devices.
+    #[must_use]
+    pub fn gateway_key_line(&self) -> &str {
+        &self.gateway_key
+    }
+
+    /// The addresses that are listened on.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// Serves until `stop`, then tells the devices to come back, staggered, and ends.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self {
+            shared, listeners, ..
+        } = self;
+        let accepting = listeners
+            .into_iter()
+            .map(|listener| accept(shared.clone(), listener, stop.clone()));
+        futures::future::join_all(accepting).await;
+        shared.tunnels.drain();
+        shared.tasks.close();
+        if timeout(DRAIN_TIMEOUT, shared.tasks.wait()).await.is_err() {
+            info!("connections left at the end of the drain");
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
+    crate::forward::bind(address, BACKLOG)
+        .map_err(|source| GatewayError::Listen { address, source })
+}
+
+fn load_or_make(path: &PathBuf) -> Result<PrivateKey, GatewayError> {
+    let failed = |reason: String| GatewayError::Key {
+        path: path.clone(),
+        reason,
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => PrivateKey::from_openssh(&text).map_err(|error| failed(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)
+                .map_err(|error| failed(error.to_string()))?;
+            let text = key
+                .to_openssh(LineEnding::LF)
+                .map_err(|error| failed(error.to_string()))?;
+            private_file::write(path, text.as_bytes())
+                .map_err(|error| failed(error.to_string()))?;
+            Ok(key)
+        }
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+fn public_line(key: &PrivateKey) -> String {
+    let line = key.public_key().to_openssh().unwrap_or_default();
+    line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// When a key is renewed.
+const fn limits() -> Limits {
+    Limits {
+        rekey_write_limit: REKEY_BYTES,
+        rekey_read_limit: REKEY_BYTES,
+        rekey_time_limit: REKEY_INTERVAL,
+    }
+}
+
+fn server_config(host_key: PrivateKey, keepalive: Option<Duration>) -> Config {
+    let methods = [
+        MethodKind::PublicKey,
+        MethodKind::KeyboardInteractive,
+        MethodKind::Password,
+    ];
+    Config {
+        server_id: SshId::Standard(IDENT.into()),
+        methods: MethodSet::from(methods.as_slice()),
+        auth_rejection_time: Duration::from_secs(1),
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: vec![host_key],
+        limits: limits(),
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES,
+        preferred: algorithms::offered(),
+        // A device has one key; an operator's agent may offer several before the right one.
+        max_auth_attempts: 12,
+        inactivity_timeout: None,
+        keepalive_interval: keepalive,
+        // Whether silence ends a connection is decided by the watch of `device`, which knows who it is.
+        keepalive_max: 0,
+        nodelay: true,
+        ..Config::default()
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
+    loop {
+        let Ok(permit) = shared.handshakes.clone().acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let span = info_span!("ssh", %peer);
+                let connection = serve(shared.clone(), stream, peer, permit);
+                shared.tasks.spawn(connection.instrument(span));
+            }
+            Err(error) => {
+                warn!(%error, "accept SSH connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: tokio::sync::OwnedSemaphorePermit,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "set nodelay");
+    }
+    let config = if is_agent(&stream).await {
+        shared.for_agents.clone()
+    } else {
+        shared.for_others.clone()
+    };
+    let (socket, life) = Socket::new(stream);
+    let (connection, ended) = Connection::new(shared.clone(), peer, life.clone(), permit);
+    let authenticated = ended.authenticated();
+    let session = match timeout(
+        LOGIN_TIMEOUT,
+        russh::server::run_stream(config, socket, connection),
+    )
+    .await
+    {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => {
+            debug!(%error, "SSH handshake failed");
+            return;
+        }
+        Err(_) => {
+            debug!("SSH handshake timed out");
+            return;
+        }
+    };
+    tokio::pin!(session);
+    let login = timeout(LOGIN_TIMEOUT, authenticated.cancelled());
+    let result = tokio::select! {
+        result = &mut session => result,
+        login = login => {
+            if login.is_err() {
+                debug!("login took too long");
+                life.kill();
+            }
+            session.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%error, "SSH connection ended");
+    }
+    ended.clean_up().await;
+}
+
+/// Whether the client is our agent, as far as its version text tells; it decides only who sends keepalives.
+async fn is_agent(stream: &TcpStream) -> bool {
+    let mut begin = [0; control::AGENT_IDENT.len()];
+    match timeout(IDENT_PATIENCE, stream.peek(&mut begin)).await {
+        Ok(Ok(bytes)) => bytes == begin.len() && begin == *control::AGENT_IDENT.as_bytes(),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}

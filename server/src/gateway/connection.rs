@@ -1,0 +1,617 @@
+//! One SSH connection: `Unauthenticated -> Device | Operator`. A request that is not listed for a state is refused.
+//!
+//! *Invariant:* the callbacks carry no policy; they look things up and ask [`super::login`].
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use moorline_protocol::{Secret, control};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::device::DeviceLink;
+use super::login::{self, Login, Refusal};
+use super::operator::Operator;
+use super::socket::Life;
+use super::{FailedBy, Shared};
+use crate::registry::error::RegistryError;
+use crate::registry::model::{Device, NewEvent, PublicKey, Timestamp, User};
+
+/// Failed passwords a minute, per address and per user; more are refused without looking (control contract
+/// section 1).
+const MAX_FAILED_PASSWORDS: usize = 10;
+/// Refused logins a minute and address that become events.
+const MAX_RECORDED_REFUSALS: u32 = 10;
+/// Sessions that a device connection holds open: the control channel, and what a stock client asks for.
+const MAX_DEVICE_SESSIONS: usize = 16;
+
+/// The handler of one connection.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    life: Arc<Life>,
+    /// Given back when authenticated.
+    handshake: Option<OwnedSemaphorePermit>,
+    accepted: Option<Accepted>,
+    phase: Phase,
+    ended: Arc<Ended>,
+}
+
+enum Accepted {
+    Device(Box<Device>),
+    Operator(Box<User>, String),
+}
+
+enum Phase {
+    Unauthenticated,
+    Device {
+        link: Arc<DeviceLink>,
+        sessions: Vec<Channel<Msg>>,
+    },
+    Operator(Operator),
+}
+
+/// What the task around the session needs of it.
+#[derive(Default)]
+pub(super) struct Ended {
+    authenticated: CancellationToken,
+    device: OnceLock<Arc<DeviceLink>>,
+}
+
+impl Ended {
+    /// Cancelled once somebody is logged in.
+    pub(super) fn authenticated(&self) -> CancellationToken {
+        self.authenticated.clone()
+    }
+
+    /// Call it when the session is over.
+    pub(super) async fn clean_up(&self) {
+        if let Some(link) = self.device.get() {
+            link.gone().await;
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        peer: SocketAddr,
+        life: Arc<Life>,
+        handshake: OwnedSemaphorePermit,
+    ) -> (Self, Arc<Ended>) {
+        let ended = Arc::new(Ended::default());
+        let connection = Self {
+            shared,
+            peer,
+            life,
+            handshake: Some(handshake),
+            accepted: None,
+            phase: Phase::Unauthenticated,
+            ended: ended.clone(),
+        };
+        (connection, ended)
+    }
+
+    /// Who would be logged in with that key?
+    async fn judge_key(
+        &self,
+        user: &str,
+        key: &PublicKey,
+    ) -> Result<Result<Accepted, Refusal>, RegistryError> {
+        let registry = &self.shared.registry;
+        match Login::parse(user) {
+            Login::Device(id) => {
+                let device = registry.device(id).await?;
+                let suspended = match &device {
+                    Some(device) => self.suspended(device.account).await?,
+                    None => false,
+                };
+                let judged = login::judge_device(device.as_ref(), key, suspended);
+                Ok(judged.and_then(|()| {
+                    device
+                        .map(|device| Accepted::Device(Box::new(device)))
+                        .ok_or(Refusal::UnknownDevice)
+                }))
+            }
+            Login::Operator { username, name } => {
+                let mut refusal = Refusal::WrongKey;
+                for candidate in registry.users_by_key(key).await? {
+                    if username
+                        .as_ref()
+                        .is_some_and(|wanted| *wanted != candidate.username)
+                    {
+                        continue;
+                    }
+                    let suspended = self.suspended(candidate.account).await?;
+                    match login::judge_user(&candidate, suspended, Timestamp::now()) {
+                        Ok(()) => return Ok(Ok(Accepted::Operator(Box::new(candidate), name))),
+                        Err(reason) => refusal = reason,
+                    }
+                }
+                Ok(Err(refusal))
+            }
+        }
+    }
+
+    async fn suspended(
+        &self,
+        account: crate::registry::model::AccountId,
+    ) -> Result<bool, RegistryError> {
+        Ok(self
+            .shared
+            .registry
+            .account(account)
+            .await?
+            .is_none_or(|account| account.suspended))
+    }
+
+    /// Who would be logged in with that password? `name` is a device, or the user's own name.
+    async fn judge_password(
+        &self,
+        username: &str,
+        name: &str,
+        password: &str,
+    ) -> Result<Accepted, Refusal> {
+        if self.too_many_failures(username) {
+            return Err(Refusal::WrongCredentials);
+        }
+        let registry = &self.shared.registry;
+        let unavailable = |error: RegistryError| {
+            warn!(%error, "look up user");
+            Refusal::WrongCredentials
+        };
+        let user = registry
+            .user_by_login(username)
+            .await
+            .map_err(unavailable)?;
+        let stored = user.as_ref().map(|user| user.password_hash.clone());
+        let password = Secret::new(password.to_owned());
+        let right = self
+            .shared
+            .passwords
+            .verify(password, stored)
+            .await
+            .unwrap_or(false);
+        let Some(user) = user.filter(|_| right) else {
+            self.note_failure(username);
+            return Err(Refusal::WrongCredentials);
+        };
+        let suspended = self.suspended(user.account).await.map_err(unavailable)?;
+        login::judge_user(&user, suspended, Timestamp::now())?;
+        Ok(Accepted::Operator(Box::new(user), name.to_owned()))
+    }
+
+    fn too_many_failures(&self, username: &str) -> bool {
+        let mut failed = self
+            .shared
+            .failed_passwords
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        failed_by(self.peer, username)
+            .iter()
+            .any(|by| failed.count(by, Instant::now()) >= MAX_FAILED_PASSWORDS)
+    }
+
+    fn note_failure(&self, username: &str) {
+        let mut failed = self
+            .shared
+            .failed_passwords
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for by in failed_by(self.peer, username) {
+            failed.note(by, Instant::now());
+        }
+    }
+
+    /// Keeps who logs in, or says why not; `methods` may be tried after a refusal.
+    async fn conclude(&mut self, user: &str, judged: Result<Accepted, Refusal>) -> Auth {
+        match judged {
+            Ok(accepted) => {
+                self.accepted = Some(accepted);
+                Auth::Accept
+            }
+            Err(refusal) => {
+                self.refused(user, refusal).await;
+                reject(user)
+            }
+        }
+    }
+
+    async fn refused(&self, user: &str, refusal: Refusal) {
+        let reason = refusal.reason();
+        // An operator's agent offers keys that nobody knows; that is no news.
+        let device = match Login::parse(user) {
+            Login::Device(id) => Some(id),
+            Login::Operator { .. } if refusal == Refusal::WrongKey => return,
+            Login::Operator { .. } => None,
+        };
+        info!(peer = %self.peer, user, reason, "SSH login refused");
+        if !self.may_record_refusal() {
+            return;
+        }
+        let event = NewEvent {
+            account: None,
+            device,
+            user: None,
+            level: "warn",
+            kind: "auth.failed",
+            message: format!("SSH login refused: {reason}"),
+            metadata: serde_json::json!({ "peer": self.peer.ip().to_string(), "reason": reason }),
+        };
+        if let Err(error) = self.shared.registry.record_event(event).await {
+            warn!(%error, "record refused login");
+        }
+    }
+
+    /// A flood of refusals from one address fills the log, not the database.
+    fn may_record_refusal(&self) -> bool {
+        let address = self.peer.ip().to_canonical();
+        let mut recorded = self
+            .shared
+            .recorded_refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        recorded.admit(address, MAX_RECORDED_REFUSALS, Instant::now())
+    }
+
+    fn device(&self) -> Option<&Arc<DeviceLink>> {
+        match &self.phase {
+            Phase::Device { link, .. } => Some(link),
+            Phase::Unauthenticated | Phase::Operator(_) => None,
+        }
+    }
+}
+
+fn failed_by(peer: SocketAddr, username: &str) -> [FailedBy; 2] {
+    [
+        FailedBy::Address(peer.ip().to_canonical()),
+        FailedBy::User(username.to_lowercase()),
+    ]
+}
+
+/// A device has its key and nothing else; operators may go on with a password.
+fn reject(user: &str) -> Auth {
+    let methods: &[MethodKind] = match Login::parse(user) {
+        Login::Device(_) => &[MethodKind::PublicKey],
+        Login::Operator { .. } => &[
+            MethodKind::PublicKey,
+            MethodKind::KeyboardInteractive,
+            MethodKind::Password,
+        ],
+    };
+    Auth::Reject {
+        proceed_with_methods: Some(MethodSet::from(methods)),
+        partial_success: false,
+    }
+}
+
+fn parse_key(key: &russh::keys::ssh_key::PublicKey) -> Option<PublicKey> {
+    PublicKey::parse(&key.to_openssh().ok()?).ok()
+}
+
+/// What `keyboard-interactive` asks: the name only where the SSH user name did not tell it.
+fn prompts(username_known: bool) -> Auth {
+    let name = (Cow::Borrowed("Moorline user: "), true);
+    let password = (Cow::Borrowed("Password: "), false);
+    let prompts = if username_known {
+        vec![password]
+    } else {
+        vec![name, password]
+    };
+    Auth::Partial {
+        name: "".into(),
+        instructions: "".into(),
+        prompts: prompts.into(),
+    }
+}
+
+impl Handler for Connection {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        Ok(reject(user))
+    }
+
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        let Some(key) = parse_key(offer.public_key) else {
+            return Ok(reject(user));
+        };
+        match self.judge_key(user, &key).await {
+            Ok(Ok(_)) => Ok(Auth::Accept),
+            Ok(Err(refusal)) => Ok(self.conclude(user, Err(refusal)).await),
+            Err(error) => {
+                warn!(%error, "look up key");
+                Ok(reject(user))
+            }
+        }
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Self::Error> {
+        let Some(key) = parse_key(key.public_key) else {
+            return Ok(reject(user));
+        };
+        match self.judge_key(user, &key).await {
+            Ok(judged) => Ok(self.conclude(user, judged).await),
+            Err(error) => {
+                warn!(%error, "look up key");
+                Ok(reject(user))
+            }
+        }
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        let Login::Operator { username, name } = Login::parse(user) else {
+            return Ok(reject(user));
+        };
+        let username = username.unwrap_or_else(|| name.clone());
+        let judged = self.judge_password(&username, &name, password).await;
+        Ok(self.conclude(user, judged).await)
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let Login::Operator { username, name } = Login::parse(user) else {
+            return Ok(reject(user));
+        };
+        let Some(response) = response else {
+            return Ok(prompts(username.is_some()));
+        };
+        let mut answers = response.map(|answer| String::from_utf8_lossy(&answer).into_owned());
+        let username = username.or_else(|| answers.next());
+        let (Some(username), Some(password)) = (username, answers.next()) else {
+            return Ok(reject(user));
+        };
+        drop(answers);
+        let judged = self.judge_password(username.trim(), &name, &password).await;
+        Ok(self.conclude(user, judged).await)
+    }
+
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
+        self.handshake = None;
+        self.ended.authenticated.cancel();
+        match self.accepted.take() {
+            Some(Accepted::Device(device)) => {
+                let client = String::from_utf8_lossy(session.remote_sshid()).into_owned();
+                let link = DeviceLink::register(
+                    self.shared.clone(),
+                    &device,
+                    self.peer,
+                    session.handle(),
+                    self.life.clone(),
+                    client,
+                );
+                self.ended.device.get_or_init(|| link.clone());
+                self.phase = Phase::Device {
+                    link,
+                    sessions: Vec::new(),
+                };
+            }
+            Some(Accepted::Operator(user, device_name)) => {
+                info!(user = %user.username, device = %device_name, "operator logged in");
+                let operator = Operator::new(
+                    self.shared.clone(),
+                    *user,
+                    device_name,
+                    self.peer,
+                    session.handle(),
+                );
+                self.phase = Phase::Operator(operator);
+            }
+            None => return Err(russh::Error::NotAuthenticated),
+        }
+        Ok(())
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        _session: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        match self.device() {
+            Some(link) => Ok(link.forward(address, *port).await),
+            None => Ok(false),
+        }
+    }
+
+    async fn cancel_tcpip_forward(
+        &mut self,
+        _address: &str,
+        port: u32,
+        _session: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        let link = self.device();
+        if let Some(link) = link {
+            link.cancel_forward(port);
+        }
+        Ok(link.is_some())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match &mut self.phase {
+            Phase::Device { sessions, .. } if sessions.len() < MAX_DEVICE_SESSIONS => {
+                sessions.push(channel);
+                reply.accept().await;
+            }
+            Phase::Operator(operator) if operator.has_room() => {
+                reply.accept().await;
+                operator.open_session(channel);
+            }
+            Phase::Device { .. } | Phase::Operator(_) => {
+                reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            }
+            Phase::Unauthenticated => {
+                reply
+                    .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                    .await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match (&self.phase, u16::try_from(port)) {
+            (Phase::Operator(operator), Ok(port)) if operator.has_room() => {
+                operator.open_jump(channel, reply, host.to_owned(), port);
+            }
+            _ => {
+                reply
+                    .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                    .await
+            }
+        }
+        Ok(())
+    }
+
+    async fn channel_close(
+        &mut self,
+        channel: ChannelId,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if let Phase::Device { sessions, .. } = &mut self.phase {
+            sessions.retain(|open| open.id() != channel);
+        }
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match &mut self.phase {
+            Phase::Device { link, sessions } if name == control::SUBSYSTEM => {
+                let found = sessions.iter().position(|open| open.id() == channel);
+                match found {
+                    Some(index) => {
+                        session.channel_success(channel)?;
+                        link.clone().control(sessions.swap_remove(index));
+                    }
+                    None => session.channel_failure(channel)?,
+                }
+            }
+            // The session's own task passes it on; see there why it is answered here.
+            Phase::Operator(_) => session.channel_success(channel)?,
+            Phase::Device { .. } | Phase::Unauthenticated => session.channel_failure(channel)?,
+        }
+        Ok(())
+    }
+
+    async fn shell_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.answer(channel, session)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.answer(channel, session)
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _col_width: u32,
+        _row_height: u32,
+        _pix_width: u32,
+        _pix_height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.answer(channel, session)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single_connection: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.answer(channel, session)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        _col_width: u32,
+        _row_height: u32,
+        _pix_width: u32,
+        _pix_height: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.answer(channel, session)
+    }
+
+    async fn signal(
+        &mut self,
+        channel: ChannelId,
+        _signal: Sig,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.answer(channel, session)
+    }
+}
+
+impl Connection {
+    /// Answers a request of a session at once: yes to an operator, whose session task passes it on, no to others.
+    fn answer(&self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        match self.phase {
+            Phase::Operator(_) => session.channel_success(channel),
+            Phase::Device { .. } | Phase::Unauthenticated => session.channel_failure(channel),
+        }
+    }
+}

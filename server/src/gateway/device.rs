@@ -1,0 +1,555 @@
+//! A device's tunnel: its forwards, its control channel, its end.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use moorline_protocol::control::{Hello, MAX_LINE_BYTES, ToAgent, ToServer};
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Shared;
+use super::channel::{self, STREAM_CREDIT_BYTES};
+use super::socket::Life;
+use crate::forward::PublicForward;
+use crate::registry::model::{Device, DeviceId, Timestamp, Wanted};
+use crate::tunnels::{Carrier, Cut, OpenError, OpenForward, Pulse, Stream};
+
+/// Messages to the agent that wait to be sent.
+const CONTROL_QUEUE: usize = 16;
+/// How long a goodbye may take to leave before the connection is ended anyway.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(200);
+/// What an agent's keepalive interval may be beside its own word, for answers on their way.
+const KEEPALIVE_SLACK: Duration = Duration::from_secs(10);
+/// Longest keepalive interval an agent may name.
+const MAX_KEEPALIVE: Duration = Duration::from_secs(3600);
+/// How often the watch looks at a connection.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// Largest inventory that is kept, in bytes (provisioning contract section 3, `hardware`).
+const MAX_HARDWARE_BYTES: usize = 4096;
+/// Host keys of a device's sshd that are kept.
+const MAX_HOST_KEYS: usize = 8;
+
+/// One authenticated connection of a device.
+pub(super) struct DeviceLink {
+    shared: Arc<Shared>,
+    device: DeviceId,
+    name: String,
+    handle: Handle,
+    life: Arc<Life>,
+    client: String,
+    generation: OnceLock<u64>,
+    state: Mutex<State>,
+    ended: CancellationToken,
+    spoken: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    hello: Option<Hello>,
+    control: Option<mpsc::Sender<ToAgent>>,
+    round_trip: Option<Duration>,
+    allow_clientless: bool,
+    end: Option<&'static str>,
+    open_ports: Vec<u16>,
+}
+
+impl DeviceLink {
+    /// Registers the connection as the device's newest tunnel and begins to watch it.
+    pub(super) fn register(
+        shared: Arc<Shared>,
+        device: &Device,
+        peer: SocketAddr,
+        handle: Handle,
+        life: Arc<Life>,
+        client: String,
+    ) -> Arc<Self> {
+        let link = Arc::new(Self {
+            device: device.id,
+            name: device.name.clone(),
+            handle,
+            life,
+            client,
+            generation: OnceLock::new(),
+            state: Mutex::new(State {
+                allow_clientless: device.allow_clientless,
+                ..State::default()
+            }),
+            ended: CancellationToken::new(),
+            spoken: CancellationToken::new(),
+            shared,
+        });
+        let generation = link
+            .shared
+            .tunnels
+            .register(device.id, Arc::new(link.clone()), peer);
+        link.generation.get_or_init(|| generation);
+        info!(device = %link.name, generation, client = %link.client, "device connected");
+        link.shared.tasks.spawn(link.clone().watch());
+        link
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.get().copied().unwrap_or_default()
+    }
+
+    /// A `tcpip-forward` of the device: granted for the ports that are reserved for it, and only while it is wanted
+    /// open.
+    pub(super) async fn forward(&self, address: &str, port: u32) -> bool {
+        match self.grant(address, port).await {
+            Ok(()) => true,
+            Err(reason) => {
+                info!(device = %self.name, port, reason, "forward refused");
+                false
+            }
+        }
+    }
+
+    async fn grant(&self, address: &str, port: u32) -> Result<(), &'static str> {
+        let device = self.shared.registry.device(self.device).await;
+        let device = device.map_err(|error| {
+            warn!(%error, "look up device for its forward");
+            "registry does not answer"
+        })?;
+        let device = device.ok_or("device is deleted")?;
+        super::login::judge_state(device.state).map_err(super::login::Refusal::reason)?;
+        if device.wanted == Wanted::Closed {
+            return Err("closed by the operator");
+        }
+        let forward = device
+            .forwards
+            .iter()
+            .find(|forward| {
+                u32::from(forward.public_port) == port && forward.node == self.shared.config.node
+            })
+            .ok_or("port is not reserved for this device")?;
+        let first = device
+            .forwards
+            .first()
+            .is_some_and(|first| first.id == forward.id);
+        let open = OpenForward {
+            id: forward.id,
+            device_port: forward.device_port,
+            bind_address: address.to_owned(),
+            public_port: forward.public_port,
+            first,
+        };
+        let public = PublicForward {
+            device: self.device,
+            forward: forward.id,
+            port: forward.public_port,
+            max_connections_per_minute: device.max_connections_per_minute,
+            ip_link_protection: device.ip_link_protection,
+        };
+        if !self
+            .shared
+            .tunnels
+            .open_forward(self.device, self.generation(), open)
+        {
+            return Err("a newer tunnel has taken over");
+        }
+        self.state().open_ports.push(public.port);
+        if let Err(error) = self.shared.ports.open(public, self.generation()).await {
+            // The gateway still reaches the device; only the public port is missing.
+            warn!(device = %self.name, port, %error, "listen on public port");
+        }
+        debug!(device = %self.name, port, "forward open");
+        Ok(())
+    }
+
+    /// A `cancel-tcpip-forward` of the device.
+    pub(super) fn cancel_forward(&self, port: u32) {
+        let Ok(port) = u16::try_from(port) else {
+            return;
+        };
+        self.shared
+            .tunnels
+            .close_forwards(self.device, self.generation(), Some(port));
+        self.shared.ports.close(port, self.generation());
+    }
+
+    /// Runs the control channel until the agent closes it.
+    pub(super) fn control(self: Arc<Self>, channel: Channel<Msg>) {
+        let (sender, receiver) = mpsc::channel(CONTROL_QUEUE);
+        self.state().control = Some(sender);
+        let (read, write) = channel.split();
+        self.shared.tasks.spawn(speak(
+            receiver,
+            write,
+            self.ended.clone(),
+            self.spoken.clone(),
+        ));
+        let shared = self.shared.clone();
+        shared.tasks.spawn(self.listen(read));
+    }
+
+    async fn listen(self: Arc<Self>, mut read: ChannelReadHalf) {
+        let mut lines = Lines::default();
+        let mut echoes = Echoes::default();
+        while let Some(message) = read.wait().await {
+            let ChannelMsg::Data { data } = message else {
+                continue;
+            };
+            let Some(messages) = lines.push(&data) else {
+                warn!(device = %self.name, limit = MAX_LINE_BYTES, "control line is too long");
+                self.life.kill();
+                return;
+            };
+            for message in messages {
+                self.heard(message, &mut echoes).await;
+            }
+        }
+    }
+
+    async fn heard(&self, message: ToServer, echoes: &mut Echoes) {
+        match message {
+            ToServer::Hello(hello) => {
+                self.remember(&hello).await;
+                let keepalive_secs = hello.keepalive_secs;
+                self.state().hello = Some(hello);
+                debug!(device = %self.name, keepalive_secs, "agent said hello");
+                self.say(ToAgent::Welcome {
+                    generation: self.generation(),
+                    stream_credit_bytes: STREAM_CREDIT_BYTES,
+                });
+                self.say(echoes.ask());
+            }
+            ToServer::Echo { id } => self.say(ToAgent::EchoReply { id }),
+            ToServer::EchoReply { id } => {
+                if let Some(round_trip) = echoes.answered(id) {
+                    self.state().round_trip = Some(round_trip);
+                }
+            }
+            ToServer::Counters {
+                received_bytes,
+                sent_bytes,
+            } => {
+                debug!(device = %self.name, received_bytes, sent_bytes, "agent counters");
+            }
+            ToServer::Bye => self.state().end = Some("clean stop"),
+            ToServer::Unknown => debug!(device = %self.name, "unknown control message"),
+        }
+    }
+
+    /// Keeps what the agent told about the device.
+    async fn remember(&self, hello: &Hello) {
+        let registry = &self.shared.registry;
+        let hardware = serde_json::to_string(&hello.hardware)
+            .ok()
+            .filter(|text| !hello.hardware.is_empty() && text.len() <= MAX_HARDWARE_BYTES);
+        let hostname = Some(hello.hostname.clone()).filter(|name| {
+            !name.is_empty() && name.len() <= 253 && !name.contains(char::is_control)
+        });
+        if hardware.is_some() || hostname.is_some() {
+            let refreshed = registry
+                .refresh_device(self.device, hostname, hardware)
+                .await;
+            if let Err(error) = refreshed {
+                warn!(device = %self.name, %error, "keep inventory of device");
+            }
+        }
+        let keys: Vec<_> = hello
+            .sshd_host_keys
+            .iter()
+            .take(MAX_HOST_KEYS)
+            .cloned()
+            .collect();
+        if !keys.is_empty()
+            && let Err(error) = registry.set_sshd_host_keys(self.device, keys).await
+        {
+            warn!(device = %self.name, %error, "keep host keys of device");
+        }
+    }
+
+    /// Sends a message to the agent, if there is one. A queue that is full belongs to an agent that does not read;
+    /// the watch ends it.
+    fn say(&self, message: ToAgent) {
+        if !self.try_say(message) {
+            debug!(device = %self.name, "agent was not told");
+        }
+    }
+
+    fn try_say(&self, message: ToAgent) -> bool {
+        let control = self.state().control.clone();
+        control.is_some_and(|control| control.try_send(message).is_ok())
+    }
+
+    /// Ends a connection that stopped answering.
+    async fn watch(self: Arc<Self>) {
+        let mut looks = tokio::time::interval(WATCH_INTERVAL);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.ended.cancelled() => return,
+                _ = looks.tick() => {}
+            }
+            let Pulse {
+                silent_for,
+                keepalive,
+                ..
+            } = self.pulse();
+            if silent_for > keepalive && !self.state().allow_clientless {
+                info!(device = %self.name, ?silent_for, "device stopped answering");
+                self.cut(Cut::TimedOut);
+                return;
+            }
+        }
+    }
+
+    /// Takes the tunnel out of service; called once, when the connection is gone.
+    pub(super) async fn gone(&self) {
+        self.ended.cancel();
+        let generation = self.generation();
+        self.close_ports();
+        let newest = self.shared.tunnels.unregister(self.device, generation);
+        let reason = self.state().end.unwrap_or("connection lost");
+        info!(device = %self.name, generation, reason, "device disconnected");
+        if newest {
+            let now = Timestamp::now();
+            if let Err(error) = self
+                .shared
+                .registry
+                .record_end(self.device, reason, now)
+                .await
+            {
+                warn!(device = %self.name, %error, "record end of tunnel");
+            }
+        }
+    }
+
+    /// Gives the public ports back, but for those that a newer tunnel has by now.
+    fn close_ports(&self) {
+        let ports = std::mem::take(&mut self.state().open_ports);
+        for port in ports {
+            self.shared.ports.close(port, self.generation());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn open_channel(
+        self: Arc<Self>,
+        forward: OpenForward,
+        originator: SocketAddr,
+    ) -> Result<Stream, OpenError> {
+        let opened = self
+            .handle
+            .channel_open_forwarded_tcpip(
+                forward.bind_address,
+                u32::from(forward.public_port),
+                originator.ip().to_canonical().to_string(),
+                u32::from(originator.port()),
+            )
+            .await;
+        let channel = opened.map_err(|error| match error {
+            russh::Error::ChannelOpenFailure(_) => OpenError::Refused(forward.device_port),
+            _ => OpenError::Ended,
+        })?;
+        let credit = self
+            .state()
+            .hello
+            .as_ref()
+            .map(|hello| hello.stream_credit_bytes);
+        let (stream, run) = channel::carry(channel, credit.filter(|bytes| *bytes > 0));
+        let ended = self.ended.clone();
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = run => {}
+                () = ended.cancelled() => {}
+            }
+        });
+        Ok(stream)
+    }
+
+    /// Closes every forward but keeps the connection: the agent stays in touch.
+    fn close_forwards(&self) {
+        self.close_ports();
+        self.shared
+            .tunnels
+            .close_forwards(self.device, self.generation(), None);
+    }
+
+    fn end(self: Arc<Self>, cut: Cut) {
+        self.state().end.get_or_insert(cut.reason());
+        let tasks = self.shared.tasks.clone();
+        tasks.spawn(async move {
+            // What was said before reaches the agent before the goodbye.
+            if self.state().control.take().is_some()
+                && timeout(GOODBYE_TIMEOUT, self.spoken.cancelled())
+                    .await
+                    .is_err()
+            {
+                debug!(device = %self.name, "agent does not read its control channel");
+            }
+            let goodbye = self.handle.disconnect(
+                Disconnect::ByApplication,
+                cut.reason().to_owned(),
+                String::new(),
+            );
+            if timeout(GOODBYE_TIMEOUT, goodbye).await.is_ok() {
+                // It was handed to the session; give it the time to reach the socket.
+                let gone = timeout(GOODBYE_TIMEOUT, self.ended.cancelled()).await;
+                if gone.is_ok() {
+                    return;
+                }
+            }
+            self.life.kill();
+        });
+    }
+}
+
+/// The [`Carrier`] of a device is its link, shared.
+impl Carrier for Arc<DeviceLink> {
+    fn open(
+        &self,
+        forward: OpenForward,
+        originator: SocketAddr,
+    ) -> BoxFuture<'static, Result<Stream, OpenError>> {
+        self.clone().open_channel(forward, originator).boxed()
+    }
+
+    fn cut(&self, cut: Cut) {
+        if cut == Cut::Closed && self.try_say(ToAgent::Close) {
+            self.close_forwards();
+            return;
+        }
+        self.clone().end(cut);
+    }
+
+    fn wanted_open(&self) {
+        self.say(ToAgent::Open);
+    }
+
+    fn come_back_in(&self, pause: Duration) {
+        let secs = u32::try_from(pause.as_secs()).unwrap_or(u32::MAX);
+        self.say(ToAgent::ComeBackIn { secs });
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.as_ref().pulse()
+    }
+
+    fn client(&self) -> String {
+        match &self.state().hello {
+            Some(hello) => format!("moorline-agent {}", hello.agent_version),
+            None => self.client.clone(),
+        }
+    }
+
+    fn set_allow_clientless(&self, allow: bool) {
+        self.state().allow_clientless = allow;
+    }
+}
+
+impl DeviceLink {
+    fn pulse(&self) -> Pulse {
+        let state = self.state();
+        let keepalive = match &state.hello {
+            Some(hello) => {
+                let own = Duration::from_secs(hello.keepalive_secs.into());
+                own.min(MAX_KEEPALIVE) + KEEPALIVE_SLACK
+            }
+            None => self.shared.config.keepalive_interval * 2,
+        };
+        Pulse {
+            silent_for: self.life.silent_for(),
+            keepalive,
+            round_trip: state.round_trip,
+        }
+    }
+}
+
+/// Sends queued messages until the link ends.
+async fn speak(
+    mut queue: mpsc::Receiver<ToAgent>,
+    write: ChannelWriteHalf<Msg>,
+    ended: CancellationToken,
+    spoken: CancellationToken,
+) {
+    let _guard = spoken.drop_guard();
+    loop {
+        let message = tokio::select! {
+            message = queue.recv() => message,
+            () = ended.cancelled() => return,
+        };
+        let Some(message) = message else { return };
+        let Ok(mut line) = serde_json::to_vec(&message) else {
+            continue;
+        };
+        line.push(b'\n');
+        if write.data_bytes(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Bytes to lines to messages.
+#[derive(Debug, Default)]
+struct Lines {
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The messages that `data` completes; `None` when a line is too long. Lines that are no message are skipped.
+    fn push(&mut self, data: &[u8]) -> Option<Vec<ToServer>> {
+        let mut messages = Vec::new();
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            if self.rest.len() + piece.len() > MAX_LINE_BYTES {
+                return None;
+            }
+            self.rest.extend_from_slice(piece);
+            if self.rest.ends_with(b"\n") {
+                messages.extend(serde_json::from_slice(&self.rest).ok());
+                self.rest.clear();
+            }
+        }
+        Some(messages)
+    }
+}
+
+/// Echoes that were asked for, for the round trip.
+#[derive(Debug, Default)]
+struct Echoes {
+    last: u32,
+    asked: Option<Instant>,
+}
+
+impl Echoes {
+    fn ask(&mut self) -> ToAgent {
+        self.last = self.last.wrapping_add(1);
+        self.asked = Some(Instant::now());
+        ToAgent::Echo { id: self.last }
+    }
+
+    fn answered(&mut self, id: u32) -> Option<Duration> {
+        let asked = self.asked.take_if(|_| id == self.last)?;
+        Some(asked.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_in_pieces_and_garbage_is_skipped() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"{\"type\":\"by").unwrap(), []);
+        assert_eq!(
+            lines
+                .push(b"e\"}\nrubbish\n{\"type\":\"echo\",\"id\":7}\n")
+                .unwrap(),
+            [ToServer::Bye, ToServer::Echo { id: 7 }]
+        );
+        assert!(lines.push(&vec![b'x'; MAX_LINE_BYTES + 1]).is_none());
+    }
+}

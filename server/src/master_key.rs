@@ -1,0 +1,233 @@
+//! The master key: 32 random bytes in a private file, under which secrets at rest are sealed and found again.
+//!
+//! Each use has a key of its own, derived by HKDF from the master key and a word for the purpose.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use moorline_protocol::Secret;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hkdf;
+use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use thiserror::Error;
+
+use crate::private_file;
+
+/// Length of the key, in bytes.
+const KEY_BYTES: usize = 32;
+
+/// Why there is no master key.
+#[derive(Debug, Error)]
+pub enum MasterKeyError {
+    /// The file cannot be read or made.
+    #[error("read master key {}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// The file does not hold a key.
+    #[error("read master key {}: {found} bytes, expected 32", path.display())]
+    Length {
+        /// Which file.
+        path: PathBuf,
+        /// How long it is.
+        found: usize,
+    },
+    /// The system gave no random bytes, or a key could not be derived.
+    #[error("make keys: the system's random source failed")]
+    Random,
+}
+
+/// A sealed value that cannot be opened: another master key, another place, or damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("value cannot be sealed or opened with this master key")]
+pub struct SealError;
+
+/// The master key and what follows from it. Clones share it.
+#[derive(Clone)]
+pub struct MasterKey {
+    derived: Arc<Derived>,
+}
+
+struct Derived {
+    root: hkdf::Prk,
+    sealing: LessSafeKey,
+    hashing: hmac::Key,
+    random: SystemRandom,
+}
+
+impl MasterKey {
+    /// Reads the key from `path`, or makes the file (mode 0600) if there is none.
+    ///
+    /// # Errors
+    /// [`MasterKeyError`].
+    pub fn read_or_create(path: &Path) -> Result<Self, MasterKeyError> {
+        let fresh = Self::random_bytes()?;
+        let bytes = private_file::read_or_create(path, || fresh.to_vec()).map_err(|source| {
+            MasterKeyError::File {
+                path: path.to_owned(),
+                source,
+            }
+        })?;
+        let key: [u8; KEY_BYTES] =
+            bytes
+                .as_slice()
+                .try_into()
+                .map_err(|_| MasterKeyError::Length {
+                    path: path.to_owned(),
+                    found: bytes.len(),
+                })?;
+        Self::from_bytes(&key)
+    }
+
+    /// A key for tests and for what lives no longer than the process.
+    ///
+    /// # Errors
+    /// [`MasterKeyError::Random`].
+    pub fn random() -> Result<Self, MasterKeyError> {
+        Self::from_bytes(&Self::random_bytes()?)
+    }
+
+    /// The key made of these bytes.
+    ///
+    /// # Errors
+    /// [`MasterKeyError::Random`].
+    pub fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Result<Self, MasterKeyError> {
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"moorline").extract(bytes);
+        let sealing = UnboundKey::new(&AES_256_GCM, &expand(&root, "seal")?)
+            .map_err(|_| MasterKeyError::Random)?;
+        let hashing = hmac::Key::new(hmac::HMAC_SHA256, &expand(&root, "keyed hash")?);
+        Ok(Self {
+            derived: Arc::new(Derived {
+                root,
+                sealing: LessSafeKey::new(sealing),
+                hashing,
+                random: SystemRandom::new(),
+            }),
+        })
+    }
+
+    /// A key of its own for `purpose`, such as signing tokens; the same at every start.
+    ///
+    /// # Errors
+    /// [`MasterKeyError::Random`].
+    pub fn derive(&self, purpose: &str) -> Result<Secret<[u8; KEY_BYTES]>, MasterKeyError> {
+        expand(&self.derived.root, &format!("derived {purpose}")).map(Secret::new)
+    }
+
+    /// Encrypts `plain` (AES-256-GCM, random nonce in front). It opens only for the same `place`: a sealed value that
+    /// is copied to another row is refused there.
+    ///
+    /// # Errors
+    /// [`SealError`] when the system gives no random bytes.
+    pub fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        self.derived
+            .random
+            .fill(&mut nonce)
+            .map_err(|_| SealError)?;
+        let mut sealed = plain.to_vec();
+        let tag = self
+            .derived
+            .sealing
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(place.as_bytes()),
+                &mut sealed,
+            )
+            .map_err(|_| SealError)?;
+        let mut out = Vec::with_capacity(NONCE_LEN + sealed.len() + AES_256_GCM.tag_len());
+        out.extend_from_slice(&nonce);
+        out.append(&mut sealed);
+        out.extend_from_slice(tag.as_ref());
+        Ok(out)
+    }
+
+    /// Decrypts what [`MasterKey::seal`] made for this `place`.
+    ///
+    /// # Errors
+    /// [`SealError`] when key, place or bytes are not those.
+    pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
+        let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError)?;
+        let mut body = body.to_vec();
+        let length = self
+            .derived
+            .sealing
+            .open_in_place(nonce, Aad::from(place.as_bytes()), &mut body)
+            .map_err(|_| SealError)?
+            .len();
+        body.truncate(length);
+        Ok(Secret::new(body))
+    }
+
+    /// HMAC-SHA256 of `value` for `purpose`: finds a secret without keeping it.
+    #[must_use]
+    pub fn keyed_hash(&self, purpose: &str, value: &[u8]) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.derived.hashing);
+        context.update(purpose.as_bytes());
+        context.update(&[0]);
+        context.update(value);
+        context.sign().as_ref().to_vec()
+    }
+
+    fn random_bytes() -> Result<[u8; KEY_BYTES], MasterKeyError> {
+        let mut bytes = [0; KEY_BYTES];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| MasterKeyError::Random)?;
+        Ok(bytes)
+    }
+}
+
+fn expand(root: &hkdf::Prk, purpose: &str) -> Result<[u8; KEY_BYTES], MasterKeyError> {
+    let mut key = [0; KEY_BYTES];
+    root.expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256)
+        .and_then(|output| output.fill(&mut key))
+        .map_err(|_| MasterKeyError::Random)?;
+    Ok(key)
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(<redacted>)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_in_its_place_only() {
+        let key = MasterKey::random().unwrap();
+        let sealed = key.seal("device 1", b"secret").unwrap();
+        assert_eq!(key.open("device 1", &sealed).unwrap().expose(), b"secret");
+        assert_eq!(key.open("device 2", &sealed), Err(SealError));
+        assert_eq!(key.open("device 1", &sealed[..20]), Err(SealError));
+        assert_eq!(key.open("device 1", b""), Err(SealError));
+        let other = MasterKey::random().unwrap();
+        assert_eq!(other.open("device 1", &sealed), Err(SealError));
+    }
+
+    #[test]
+    fn the_key_of_a_file_stays_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let one = MasterKey::read_or_create(&path).unwrap();
+        let two = MasterKey::read_or_create(&path).unwrap();
+        assert_eq!(one.keyed_hash("k", b"x"), two.keyed_hash("k", b"x"));
+        assert_ne!(one.keyed_hash("k", b"x"), one.keyed_hash("other", b"x"));
+        assert_eq!(
+            one.derive("jwt").unwrap().expose(),
+            two.derive("jwt").unwrap().expose()
+        );
+        std::fs::write(&path, b"short").unwrap();
+        assert!(MasterKey::read_or_create(&path).is_err());
+    }
+}

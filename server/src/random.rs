@@ -1,0 +1,74 @@
+//! Names, ids and secrets made up by chance, from the operating system's seed (rand's thread generator is a CSPRNG).
+
+use data_encoding::HEXLOWER;
+use rand::RngExt as _;
+
+const LETTERS_AND_DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const SMALL_AND_DIGITS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+const PASSWORD: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!@#$%&*";
+
+/// `dbid` of a device: 20 letters and digits.
+pub(crate) fn dbid() -> String {
+    text(LETTERS_AND_DIGITS, 20)
+}
+
+/// `redirect_token` of a device: 8 letters and digits.
+pub(crate) fn redirect_token() -> String {
+    text(LETTERS_AND_DIGITS, 8)
+}
+
+/// Name of a device made with `type=random`: 20 of `A-Z a-z 0-9`.
+pub(crate) fn device_name() -> String {
+    text(LETTERS_AND_DIGITS, 20)
+}
+
+/// Name of an API client that was given none.
+pub(crate) fn api_client_name() -> String {
+    format!("apiclient_{}", text(SMALL_AND_DIGITS, 8))
+}
+
+/// 6 of `a-z 0-9`.
+pub(crate) fn short_id() -> String {
+    text(SMALL_AND_DIGITS, 6)
+}
+
+/// `_api_`, `_key_` or `_acc_` and 18 digits.
+pub(crate) fn id(prefix: &str) -> String {
+    let number = rand::rng().random_range(100_000_000_000_000_000_u64..1_000_000_000_000_000_000);
+    format!("{prefix}{number}")
+}
+
+/// Secret of an API key: 32 hexadecimal digits.
+pub(crate) fn api_key_secret() -> String {
+    HEXLOWER.encode(&rand::rng().random::<[u8; 16]>())
+}
+
+/// A password for a person: 20 letters, digits and signs (control contract section 4).
+pub(crate) fn password() -> String {
+    text(PASSWORD, 20)
+}
+
+fn text(alphabet: &[u8], length: usize) -> String {
+    let mut random = rand::rng();
+    (0..length)
+        .filter_map(|_| alphabet.get(random.random_range(0..alphabet.len())))
+        .map(|byte| char::from(*byte))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_those_of_the_contracts() {
+        assert_eq!(dbid().len(), 20);
+        assert_eq!(redirect_token().len(), 8);
+        assert_eq!(device_name().len(), 20);
+        assert_eq!(short_id().len(), 6);
+        assert_eq!(id("_key_").len(), 23);
+        assert_eq!(api_key_secret().len(), 32);
+        assert_eq!(password().len(), 20);
+        assert_ne!(dbid(), dbid());
+    }
+}

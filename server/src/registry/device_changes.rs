@@ -1,0 +1,176 @@
+//! Changing and removing devices.
+
+use moorline_protocol::operator::DeviceState;
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+
+use super::entity::{device, forward};
+use super::error::{Attempt as _, RegistryError, RenameError, SetKeyError};
+use super::model::{AccountId, DeviceId, PublicKey, Wanted};
+use super::{Registry, folded};
+
+impl Registry {
+    /// Removes a device; its key, ports and name are free again, its serial number is not. False when the account has
+    /// no such device.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn delete_device(
+        &self,
+        account: AccountId,
+        id: DeviceId,
+    ) -> Result<bool, RegistryError> {
+        let transaction = self.store.begin().await?;
+        let found = device::Entity::find()
+            .filter(device::Column::Id.eq(id.0))
+            .filter(device::Column::AccountId.eq(account.0))
+            .one(&transaction)
+            .await
+            .attempt("delete device")?;
+        let Some(found) = found else {
+            return Ok(false);
+        };
+        let forwards = forward::Entity::find()
+            .filter(forward::Column::DeviceNumber.eq(found.number))
+            .all(&transaction)
+            .await
+            .attempt("read forwards")?;
+        device::Entity::delete_many()
+            .filter(device::Column::Number.eq(found.number))
+            .exec(&transaction)
+            .await
+            .attempt("delete device")?;
+        transaction.commit().await.attempt("delete device")?;
+        self.store.with_ports(|ports| {
+            ports.release(forwards.iter().filter_map(|forward| {
+                let port = u16::try_from(forward.public_port).ok()?;
+                Some((forward.node.as_str(), port))
+            }));
+        });
+        Ok(true)
+    }
+
+    /// Sets whether an operator wants its tunnel open. False when there is no such device, here and below.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_wanted(&self, id: DeviceId, wanted: Wanted) -> Result<bool, RegistryError> {
+        let value = Expr::value(wanted.as_str());
+        self.change(id, [(device::Column::Wanted, value)]).await
+    }
+
+    /// Sets whether the tunnel is kept while the device does not answer.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_allow_clientless(
+        &self,
+        id: DeviceId,
+        allow: bool,
+    ) -> Result<bool, RegistryError> {
+        let value = Expr::value(allow);
+        self.change(id, [(device::Column::AllowClientless, value)])
+            .await
+    }
+
+    /// Sets whether it may be used at all.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_state(&self, id: DeviceId, state: DeviceState) -> Result<bool, RegistryError> {
+        let value = Expr::value(state.as_str());
+        self.change(id, [(device::Column::State, value)]).await
+    }
+
+    /// Renames a device.
+    ///
+    /// # Errors
+    /// [`RenameError`].
+    pub async fn rename_device(&self, id: DeviceId, name: &str) -> Result<(), RenameError> {
+        let columns = [
+            (device::Column::Name, Expr::value(name)),
+            (device::Column::NameFolded, Expr::value(folded(name))),
+        ];
+        match self.change(id, columns).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RenameError::UnknownDevice),
+            Err(error) if error.unique_violation().is_some() => Err(RenameError::NameTaken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sets or replaces its key. The key it has already is fine.
+    ///
+    /// # Errors
+    /// [`SetKeyError`].
+    pub async fn set_device_key(&self, id: DeviceId, key: PublicKey) -> Result<(), SetKeyError> {
+        let columns = [
+            (device::Column::PublicKey, Expr::value(key.canonical)),
+            (device::Column::PublicKeyComment, Expr::value(key.comment)),
+            (
+                device::Column::PublicKeyFingerprint,
+                Expr::value(key.fingerprint),
+            ),
+        ];
+        match self.change(id, columns).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SetKeyError::UnknownDevice),
+            Err(error) if error.unique_violation().is_some() => Err(SetKeyError::InUse),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes what the device says of itself; what is `None` stays.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn refresh_device(
+        &self,
+        id: DeviceId,
+        hostname: Option<String>,
+        hardware: Option<String>,
+    ) -> Result<bool, RegistryError> {
+        let columns: Vec<_> = [
+            (device::Column::Hostname, hostname),
+            (device::Column::Hardware, hardware),
+        ]
+        .into_iter()
+        .filter_map(|(column, value)| Some((column, Expr::value(value?))))
+        .collect();
+        if columns.is_empty() {
+            return Ok(self.device(id).await?.is_some());
+        }
+        self.change(id, columns).await
+    }
+
+    /// Notes the host keys of its sshd, `type base64` each.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_sshd_host_keys(
+        &self,
+        id: DeviceId,
+        keys: Vec<String>,
+    ) -> Result<bool, RegistryError> {
+        let value = Expr::value(serde_json::Value::from(keys).to_string());
+        self.change(id, [(device::Column::SshdHostKeys, value)])
+            .await
+    }
+
+    async fn change(
+        &self,
+        id: DeviceId,
+        columns: impl IntoIterator<Item = (device::Column, SimpleExpr)>,
+    ) -> Result<bool, RegistryError> {
+        let mut update = device::Entity::update_many();
+        for (column, value) in columns {
+            update = update.col_expr(column, value);
+        }
+        let done = update
+            .filter(device::Column::Id.eq(id.0))
+            .exec(&self.store.write)
+            .await
+            .attempt("change device")?;
+        Ok(done.rows_affected > 0)
+    }
+}

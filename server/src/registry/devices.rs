@@ -1,0 +1,274 @@
+//! Finding devices, with their forwards and their last signs of life.
+
+use std::collections::HashMap;
+
+use moorline_protocol::Secret;
+use moorline_protocol::operator::DeviceState;
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _};
+use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use subtle::ConstantTimeEq as _;
+
+use super::entity::{device, device_presence, forward};
+use super::error::{Attempt as _, RegistryError};
+use super::model::{
+    AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, PublicKey, Timestamp, Wanted,
+};
+use super::{Registry, folded};
+
+/// Numbers named in one statement; databases limit them.
+const NUMBERS_AT_ONCE: usize = 1000;
+/// Sorts behind every text that begins with the prefix before it.
+const BEHIND_ALL: char = '\u{10FFFF}';
+
+impl Registry {
+    /// The device with this id.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn device(&self, id: DeviceId) -> Result<Option<Device>, RegistryError> {
+        self.one_device(Condition::all().add(device::Column::Id.eq(id.0)))
+            .await
+    }
+
+    /// The device of this name, case does not count.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn device_by_name(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Option<Device>, RegistryError> {
+        let named = Condition::all()
+            .add(device::Column::AccountId.eq(account.0))
+            .add(device::Column::NameFolded.eq(folded(name)));
+        self.one_device(named).await
+    }
+
+    /// The device with this key, in whatever account.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn device_by_key(&self, key: &PublicKey) -> Result<Option<Device>, RegistryError> {
+        let fingerprint = key.fingerprint.as_str();
+        self.one_device(Condition::all().add(device::Column::PublicKeyFingerprint.eq(fingerprint)))
+            .await
+    }
+
+    /// The device that all four speak of (provisioning contract section 1). `ports_id` may be left out where a call
+    /// allows that; 0 stands for a device without forwards.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn device_by_quadruple(
+        &self,
+        dbid: &str,
+        id: DeviceId,
+        ports_id: Option<ForwardId>,
+        user_id: AccountId,
+    ) -> Result<Option<Device>, RegistryError> {
+        let Some(device) = self.device(id).await? else {
+            return Ok(None);
+        };
+        let right = device.dbid.expose().as_bytes().ct_eq(dbid.as_bytes());
+        let ports_fit = match ports_id {
+            None => true,
+            Some(ForwardId(0)) => device.forwards.is_empty(),
+            Some(ports) => device.forwards.iter().any(|forward| forward.id == ports),
+        };
+        let fits = bool::from(right) && ports_fit && device.account == user_id;
+        Ok(fits.then_some(device))
+    }
+
+    /// The devices of an account that pass `filter`, in the order they were made.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn devices(
+        &self,
+        account: AccountId,
+        filter: DeviceFilter,
+    ) -> Result<Vec<Device>, RegistryError> {
+        let mut query =
+            device::Entity::find().filter(of_account(account, filter.prefix.as_deref()));
+        if let Some(ids) = filter.ids {
+            query = query.filter(device::Column::Id.is_in(ids.into_iter().map(|id| id.0)));
+        }
+        // SQLite knows an offset behind a limit only.
+        let most = filter.limit.unwrap_or(i64::MAX.unsigned_abs());
+        let rows = query
+            .order_by_asc(device::Column::Number)
+            .limit(most)
+            .offset(filter.offset)
+            .all(&self.store.read)
+            .await
+            .attempt("list devices")?;
+        self.complete(rows).await
+    }
+
+    /// How many devices an account has.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn count_devices(
+        &self,
+        account: AccountId,
+        prefix: Option<&str>,
+    ) -> Result<u64, RegistryError> {
+        device::Entity::find()
+            .filter(of_account(account, prefix))
+            .count(&self.store.read)
+            .await
+            .attempt("count devices")
+    }
+
+    async fn one_device(&self, which: Condition) -> Result<Option<Device>, RegistryError> {
+        let row = device::Entity::find()
+            .filter(which)
+            .one(&self.store.read)
+            .await
+            .attempt("read device")?;
+        Ok(self.complete(row.into_iter().collect()).await?.pop())
+    }
+
+    /// Adds what other tables hold of these devices.
+    async fn complete(&self, rows: Vec<device::Model>) -> Result<Vec<Device>, RegistryError> {
+        let mut devices = Vec::with_capacity(rows.len());
+        let mut rows = rows.into_iter();
+        loop {
+            let part: Vec<_> = rows.by_ref().take(NUMBERS_AT_ONCE).collect();
+            if part.is_empty() {
+                return Ok(devices);
+            }
+            let numbers: Vec<i64> = part.iter().map(|row| row.number).collect();
+            let mut forwards = self.forwards_of(&numbers).await?;
+            let mut presence = self.presence_of(numbers).await?;
+            for row in part {
+                let number = row.number;
+                let forwards = forwards.remove(&number).unwrap_or_default();
+                devices.push(self.assemble(row, forwards, presence.remove(&number))?);
+            }
+        }
+    }
+
+    async fn forwards_of(
+        &self,
+        devices: &[i64],
+    ) -> Result<HashMap<i64, Vec<Forward>>, RegistryError> {
+        let rows = forward::Entity::find()
+            .filter(forward::Column::DeviceNumber.is_in(devices.iter().copied()))
+            .order_by_desc(forward::Column::IsFirst)
+            .order_by_asc(forward::Column::Id)
+            .all(&self.store.read)
+            .await
+            .attempt("read forwards")?;
+        let mut of_device: HashMap<i64, Vec<Forward>> = HashMap::new();
+        for row in rows {
+            of_device
+                .entry(row.device_number)
+                .or_default()
+                .push(Forward::try_from(row)?);
+        }
+        Ok(of_device)
+    }
+
+    async fn presence_of(
+        &self,
+        devices: Vec<i64>,
+    ) -> Result<HashMap<i64, device_presence::Model>, RegistryError> {
+        let rows = device_presence::Entity::find()
+            .filter(device_presence::Column::DeviceNumber.is_in(devices))
+            .all(&self.store.read)
+            .await
+            .attempt("read presence of devices")?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.device_number, row))
+            .collect())
+    }
+
+    fn assemble(
+        &self,
+        row: device::Model,
+        forwards: Vec<Forward>,
+        presence: Option<device_presence::Model>,
+    ) -> Result<Device, RegistryError> {
+        let damaged = |column| RegistryError::Damaged { column };
+        let id = DeviceId(row.id);
+        let dbid = self
+            .store
+            .keys
+            .open(&dbid_place(id), &row.dbid)
+            .map_err(|_| RegistryError::Seal {
+                attempt: "open dbid of device",
+            })?;
+        let (last_seen_at, last_end) =
+            presence.map_or((None, None), |row| (row.last_seen_at, row.last_end));
+        Ok(Device {
+            number: row.number,
+            id,
+            account: AccountId(row.account_id),
+            name: row.name,
+            state: DeviceState::parse(&row.state).ok_or_else(|| damaged("devices.state"))?,
+            wanted: Wanted::parse(&row.wanted).ok_or_else(|| damaged("devices.wanted"))?,
+            allow_clientless: row.allow_clientless,
+            public_key: match (row.public_key, row.public_key_fingerprint) {
+                (Some(canonical), Some(fingerprint)) => Some(PublicKey {
+                    canonical,
+                    comment: row.public_key_comment.unwrap_or_default(),
+                    fingerprint,
+                }),
+                _ => None,
+            },
+            dbid: Secret::new(
+                String::from_utf8(dbid.into_exposed()).map_err(|_| damaged("devices.dbid"))?,
+            ),
+            username: row.username,
+            hostname: row.hostname,
+            hardware: row.hardware,
+            region: row.region,
+            sshd_host_keys: serde_json::from_str(&row.sshd_host_keys)
+                .map_err(|_| damaged("devices.sshd_host_keys"))?,
+            ip_link_protection: row.ip_link_protection,
+            max_connections_per_minute: u32::try_from(row.max_connections_per_minute)
+                .map_err(|_| damaged("devices.max_connections_per_minute"))?,
+            created_at: Timestamp(row.created_at),
+            last_seen_at: last_seen_at.map(Timestamp),
+            last_end,
+            forwards,
+        })
+    }
+}
+
+fn of_account(account: AccountId, prefix: Option<&str>) -> Condition {
+    let condition = Condition::all().add(device::Column::AccountId.eq(account.0));
+    match prefix {
+        Some(prefix) if !prefix.is_empty() => condition
+            .add(device::Column::Name.gte(prefix))
+            .add(device::Column::Name.lt(format!("{prefix}{BEHIND_ALL}"))),
+        _ => condition,
+    }
+}
+
+/// Where a `dbid` is sealed into: it opens for its own device alone.
+pub(super) fn dbid_place(id: DeviceId) -> String {
+    format!("devices.dbid {id}")
+}
+
+impl TryFrom<forward::Model> for Forward {
+    type Error = RegistryError;
+
+    fn try_from(row: forward::Model) -> Result<Self, RegistryError> {
+        let port = |number: i32| {
+            u16::try_from(number).map_err(|_| RegistryError::Damaged {
+                column: "forwards.port",
+            })
+        };
+        Ok(Self {
+            id: ForwardId(row.id),
+            device_port: port(row.device_port)?,
+            public_port: port(row.public_port)?,
+            node: row.node,
+        })
+    }
+}

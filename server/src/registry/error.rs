@@ -1,0 +1,218 @@
+//! What can go wrong, one enum per family of operations.
+
+use std::time::Duration;
+
+use sea_orm::{DbErr, SqlErr};
+use thiserror::Error;
+
+/// The database, or what stands in it, cannot be used.
+#[derive(Clone, Debug, Error)]
+pub enum RegistryError {
+    /// The address of the database cannot be used.
+    #[error("read database address: {reason}")]
+    Address {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The file of the database cannot be made or opened.
+    #[error("open database file {path}: {kind}")]
+    DatabaseFile {
+        /// Which file.
+        path: String,
+        /// What the file system said.
+        kind: std::io::ErrorKind,
+    },
+    /// The schema is not what this program knows.
+    #[error(
+        "database schema has migration {found}, this program knows {known}: it was written by a newer version"
+    )]
+    TooNew {
+        /// Highest number in the database.
+        found: i32,
+        /// Highest number that is built in.
+        known: i32,
+    },
+    /// A statement or a connection failed.
+    #[error("{attempt}: {source}")]
+    Database {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the database said.
+        source: DbErr,
+    },
+    /// The queue of the writer stayed full, or its answer stayed away.
+    #[error("create device: the writer did not answer within {0:?}")]
+    Busy(Duration),
+    /// The writer has ended.
+    #[error("create device: the writer has ended")]
+    Closed,
+    /// A value in the database is none that is ever written.
+    #[error("read {column}: stored value is not valid")]
+    Damaged {
+        /// Table and column.
+        column: &'static str,
+    },
+    /// A secret could not be sealed or opened with the master key.
+    #[error("{attempt}: master key does not fit or the value is damaged")]
+    Seal {
+        /// What was attempted.
+        attempt: &'static str,
+    },
+}
+
+/// Why an account was not made.
+#[derive(Clone, Debug, Error)]
+pub enum AccountError {
+    /// Names of accounts are unique without regard to case.
+    #[error("an account of this name exists already")]
+    NameTaken,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a user was not made.
+#[derive(Clone, Debug, Error)]
+pub enum UserError {
+    /// Usernames are unique in the installation.
+    #[error("username already exists")]
+    UsernameTaken,
+    /// Short ids are unique in the installation.
+    #[error("short id already exists")]
+    ShortIdTaken,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a user's key was not added.
+#[derive(Clone, Debug, Error)]
+pub enum UserKeyError {
+    /// The user has it already.
+    #[error("ssh key already exists")]
+    Exists,
+    /// No such user.
+    #[error("user not found")]
+    UnknownUser,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why an API client was not made.
+#[derive(Clone, Debug, Error)]
+pub enum ApiClientError {
+    /// Names are unique in the account without regard to case.
+    #[error("an API client of this name exists already")]
+    NameTaken,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why no device was made (provisioning contract section 4.1).
+#[derive(Clone, Debug, Error)]
+pub enum CreateDeviceError {
+    /// The API key was revoked or ran out meanwhile, may not make devices, or is used up where it would make one: code 32.
+    #[error("API key cannot make a device")]
+    KeyRefused,
+    /// Code 24.
+    #[error("account is suspended")]
+    AccountSuspended,
+    /// Code 31.
+    #[error("name is already in use")]
+    NameTaken,
+    /// The key of a device in another account: code 31.
+    #[error("public_key is already in use")]
+    PublicKeyElsewhere,
+    /// The device of this key is blocked: code 23.
+    #[error("device is blocked")]
+    Blocked,
+    /// The device of this key is inactive: code 24.
+    #[error("device is inactive")]
+    Inactive,
+    /// Unknown, not allowed for the key, or none could be chosen: code 41.
+    #[error("region cannot be used")]
+    UnknownRegion,
+    /// Down, draining, or without a free port: code 40.
+    #[error("node takes no device")]
+    NodeUnavailable,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a device has no first forward.
+#[derive(Clone, Debug, Error)]
+pub enum ForwardError {
+    /// No such device.
+    #[error("device not found")]
+    UnknownDevice,
+    /// Code 41.
+    #[error("region cannot be used")]
+    UnknownRegion,
+    /// Down, draining, or without a free port: code 40.
+    #[error("node takes no device")]
+    NodeUnavailable,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a device keeps its name.
+#[derive(Clone, Debug, Error)]
+pub enum RenameError {
+    /// Another device of the account has it.
+    #[error("name is already in use")]
+    NameTaken,
+    /// No such device.
+    #[error("device not found")]
+    UnknownDevice,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a device keeps its key.
+#[derive(Clone, Debug, Error)]
+pub enum SetKeyError {
+    /// Another device has it, in whatever account.
+    #[error("public_key is already in use")]
+    InUse,
+    /// No such device.
+    #[error("device not found")]
+    UnknownDevice,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Says of a database error what was attempted.
+pub(super) trait Attempt<T> {
+    /// Names the attempt.
+    fn attempt(self, attempt: &'static str) -> Result<T, RegistryError>;
+}
+
+impl<T> Attempt<T> for Result<T, DbErr> {
+    fn attempt(self, attempt: &'static str) -> Result<T, RegistryError> {
+        self.map_err(|source| RegistryError::Database { attempt, source })
+    }
+}
+
+impl RegistryError {
+    /// Whether a row was refused for what another process wrote meanwhile: then another try may do.
+    pub(super) fn is_about_rows(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.sql_err().is_some())
+    }
+
+    /// Whether a unique index refused a row; then the columns are in the text.
+    pub(super) fn unique_violation(&self) -> Option<String> {
+        match self {
+            Self::Database { source, .. } => match source.sql_err() {
+                Some(SqlErr::UniqueConstraintViolation(text)) => Some(text),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The audit: what happened to whom.
+
+use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _};
+use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _};
+
+use super::Registry;
+use super::entity::event;
+use super::error::{Attempt as _, RegistryError};
+use super::model::{AccountId, DeviceId, Event, EventFilter, NewEvent, Timestamp, UserId};
+
+/// Most events that are listed at once.
+const MAX_LISTED: u64 = 1000;
+
+impl Registry {
+    /// Writes an entry.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn record_event(&self, new: NewEvent) -> Result<(), RegistryError> {
+        event::Entity::insert(event_row(new, Timestamp::now()))
+            .exec_without_returning(&self.store.write)
+            .await
+            .attempt("record event")?;
+        Ok(())
+    }
+
+    /// Lists entries, newest first, at most 1000.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, RegistryError> {
+        let mut query = event::Entity::find();
+        if let Some(account) = filter.account {
+            query = query.filter(event::Column::AccountId.eq(account.0));
+        }
+        if let Some(device) = filter.device {
+            query = query.filter(event::Column::DeviceId.eq(device.0));
+        }
+        if let Some(kind) = filter.kind {
+            query = query.filter(event::Column::Kind.eq(kind));
+        }
+        if let Some(before) = filter.before {
+            query = query.filter(event::Column::Id.lt(before));
+        }
+        let rows = query
+            .order_by_desc(event::Column::Id)
+            .limit(filter.limit.min(MAX_LISTED))
+            .all(&self.store.read)
+            .await
+            .attempt("list events")?;
+        rows.into_iter().map(Event::try_from).collect()
+    }
+}
+
+/// The row of an entry.
+pub(super) fn event_row(new: NewEvent, at: Timestamp) -> event::ActiveModel {
+    event::ActiveModel {
+        id: ActiveValue::NotSet,
+        at: ActiveValue::Set(at.0),
+        account_id: ActiveValue::Set(new.account.map(|account| account.0)),
+        device_id: ActiveValue::Set(new.device.map(|device| device.0)),
+        user_id: ActiveValue::Set(new.user.map(|user| user.0)),
+        level: ActiveValue::Set(new.level.to_owned()),
+        kind: ActiveValue::Set(new.kind.to_owned()),
+        message: ActiveValue::Set(new.message),
+        metadata: ActiveValue::Set(new.metadata.to_string()),
+    }
+}
+
+impl TryFrom<event::Model> for Event {
+    type Error = RegistryError;
+
+    fn try_from(row: event::Model) -> Result<Self, RegistryError> {
+        Ok(Self {
+            metadata: serde_json::from_str(&row.metadata).map_err(|_| RegistryError::Damaged {
+                column: "events.metadata",
+            })?,
+            id: row.id,
+            at: Timestamp(row.at),
+            account: row.account_id.map(AccountId),
+            device: row.device_id.map(DeviceId),
+            user: row.user_id.map(UserId),
+            level: row.level,
+            kind: row.kind,
+            message: row.message,
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! The schema, by numbered steps that are only ever added to.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
+
+use super::error::{Attempt as _, RegistryError};
+use super::model::Timestamp;
+
+/// One step; both databases have the same numbers and names.
+struct Migration {
+    number: i32,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "first",
+    sqlite: include_str!("../../migrations/sqlite/0001_first.sql"),
+    postgres: include_str!("../../migrations/postgres/0001_first.sql"),
+}];
+
+/// Processes that start at once migrate one after the other. Any fixed number does.
+const POSTGRES_LOCK: &str = "SELECT pg_advisory_xact_lock(7166514)";
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
+    (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)";
+
+/// Applies what is missing. The transaction must hold the write lock of SQLite already.
+pub(super) async fn apply(transaction: &DatabaseTransaction) -> Result<(), RegistryError> {
+    let backend = transaction.get_database_backend();
+    if backend == DbBackend::Postgres {
+        run(transaction, POSTGRES_LOCK).await?;
+    }
+    run(transaction, TABLE).await?;
+    let applied = highest(transaction).await?;
+    let known = MIGRATIONS.last().map_or(0, |last| last.number);
+    if applied > known {
+        return Err(RegistryError::TooNew {
+            found: applied,
+            known,
+        });
+    }
+    for step in MIGRATIONS.iter().filter(|step| step.number > applied) {
+        let sql = match backend {
+            DbBackend::Postgres => step.postgres,
+            _ => step.sqlite,
+        };
+        run(transaction, sql).await?;
+        let noted = Statement::from_sql_and_values(
+            backend,
+            "INSERT INTO schema_migrations (number, name, applied_at) VALUES ($1, $2, $3)",
+            [
+                step.number.into(),
+                step.name.into(),
+                Timestamp::now().0.into(),
+            ],
+        );
+        transaction
+            .execute_raw(noted)
+            .await
+            .attempt("note migration")?;
+    }
+    Ok(())
+}
+
+async fn highest(transaction: &DatabaseTransaction) -> Result<i32, RegistryError> {
+    let statement = Statement::from_string(
+        transaction.get_database_backend(),
+        "SELECT COALESCE(MAX(number), 0) AS number FROM schema_migrations",
+    );
+    let row = transaction
+        .query_one_raw(statement)
+        .await
+        .attempt("read migrations")?;
+    row.map_or(Ok(0), |row| row.try_get("", "number"))
+        .attempt("read migrations")
+}
+
+async fn run(transaction: &DatabaseTransaction, sql: &str) -> Result<(), RegistryError> {
+    transaction
+        .execute_unprepared(sql)
+        .await
+        .map(|_| ())
+        .attempt("migrate database")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_count_up_from_one() {
+        assert_eq!(MIGRATIONS.len(), 1);
+        for (expected, step) in (1..).zip(MIGRATIONS) {
+            assert_eq!(step.number, expected, "{}", step.name);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! When devices were last there, and why they went.
+
+use std::collections::HashMap;
+
+use moorline_protocol::operator::DeviceState;
+use sea_orm::{ConnectionTrait as _, Statement, Value};
+use uuid::Uuid;
+
+use super::Registry;
+use super::error::{Attempt as _, RegistryError};
+use super::model::{DeviceId, Standing, Timestamp};
+
+/// Devices noted in one statement.
+const DEVICES_AT_ONCE: usize = 500;
+
+impl Registry {
+    /// Notes the last sign of life of many devices at once. Devices that are gone are skipped, and a time never goes
+    /// back.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn record_seen(&self, seen: Vec<(DeviceId, Timestamp)>) -> Result<(), RegistryError> {
+        let mut latest: HashMap<DeviceId, Timestamp> = HashMap::with_capacity(seen.len());
+        for (device, at) in seen {
+            let last = latest.entry(device).or_insert(at);
+            *last = at.max(*last);
+        }
+        let latest: Vec<_> = latest.into_iter().collect();
+        for part in latest.chunks(DEVICES_AT_ONCE) {
+            self.note_seen(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_seen(&self, part: &[(DeviceId, Timestamp)]) -> Result<(), RegistryError> {
+        let rows: Vec<String> = (0..part.len())
+            .map(|row| format!("(${}, ${})", 2 * row + 1, 2 * row + 2))
+            .collect();
+        let sql = format!(
+            "INSERT INTO device_presence (device_number, last_seen_at) \
+             SELECT d.number, v.column2 FROM (VALUES {}) AS v JOIN devices AS d ON d.id = v.column1 WHERE TRUE \
+             ON CONFLICT (device_number) DO UPDATE SET last_seen_at = excluded.last_seen_at \
+             WHERE device_presence.last_seen_at IS NULL OR device_presence.last_seen_at < excluded.last_seen_at",
+            rows.join(", ")
+        );
+        let values = part
+            .iter()
+            .flat_map(|(device, at)| [Value::from(device.0), Value::from(at.0)]);
+        self.write_raw(&sql, values, "record last sign of life")
+            .await
+    }
+
+    /// How these devices stand now; those that are missing in the answer are deleted.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn standings(
+        &self,
+        devices: &[DeviceId],
+    ) -> Result<HashMap<DeviceId, Standing>, RegistryError> {
+        let mut standings = HashMap::with_capacity(devices.len());
+        for part in devices.chunks(DEVICES_AT_ONCE) {
+            let places: Vec<_> = (1..=part.len()).map(|place| format!("${place}")).collect();
+            let sql = format!(
+                "SELECT d.id, d.state, d.wanted, a.suspended FROM devices AS d \
+                 JOIN accounts AS a ON a.id = d.account_id WHERE d.id IN ({})",
+                places.join(", ")
+            );
+            let backend = self.store.read.get_database_backend();
+            let values = part.iter().map(|device| Value::from(device.0));
+            let rows = self
+                .store
+                .read
+                .query_all_raw(Statement::from_sql_and_values(backend, sql, values))
+                .await
+                .attempt("look up how devices stand")?;
+            for row in rows {
+                let (id, state, wanted, suspended) = row
+                    .try_get_many::<(Uuid, String, String, bool)>(
+                        "",
+                        &["id", "state", "wanted", "suspended"].map(str::to_owned),
+                    )
+                    .attempt("read how devices stand")?;
+                let standing = match DeviceState::parse(&state) {
+                    Some(DeviceState::Blocked) => Standing::Blocked,
+                    Some(DeviceState::Active) if suspended => Standing::Inactive,
+                    Some(DeviceState::Active) if wanted == "closed" => Standing::Closed,
+                    Some(DeviceState::Active) => Standing::Open,
+                    Some(DeviceState::Inactive) | None => Standing::Inactive,
+                };
+                standings.insert(DeviceId(id), standing);
+            }
+        }
+        Ok(standings)
+    }
+
+    /// Notes why the last tunnel of a device ended.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn record_end(
+        &self,
+        id: DeviceId,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<(), RegistryError> {
+        let sql = "INSERT INTO device_presence (device_number, last_end, last_end_at) \
+             SELECT number, $2, $3 FROM devices WHERE id = $1 \
+             ON CONFLICT (device_number) DO UPDATE SET last_end = excluded.last_end, last_end_at = excluded.last_end_at";
+        let values = [id.0.into(), reason.into(), at.0.into()];
+        self.write_raw(sql, values, "record end of tunnel").await
+    }
+
+    async fn write_raw(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value>,
+        attempt: &'static str,
+    ) -> Result<(), RegistryError> {
+        let backend = self.store.write.get_database_backend();
+        self.store
+            .write
+            .execute_raw(Statement::from_sql_and_values(backend, sql, values))
+            .await
+            .map(|_| ())
+            .attempt(attempt)
+    }
+}

@@ -1,0 +1,184 @@
+//! The connections to the database, and how a change is begun on each kind.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sea_orm::{
+    ColumnTrait as _, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    EntityTrait as _, QueryFilter as _, QuerySelect as _, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
+};
+
+use super::entity::forward;
+use super::error::{Attempt as _, RegistryError};
+use super::migrations;
+use super::model::Node;
+use super::ports::{Ports, Take};
+use crate::master_key::MasterKey;
+use crate::private_file;
+
+/// Connections that read SQLite at once; more than the processors of a small server gain nothing.
+const SQLITE_READERS: u32 = 4;
+/// Connections to PostgreSQL.
+const POSTGRES_CONNECTIONS: u32 = 10;
+/// How long a statement waits for another process that writes, such as an `admin` command.
+const BUSY: Duration = Duration::from_secs(10);
+/// How long a call waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(15);
+/// Statements kept prepared per connection: those of a batch differ by its size.
+const PREPARED_STATEMENTS: usize = 512;
+
+/// What all parts of the registry work on.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// For reading.
+    pub(super) read: DatabaseConnection,
+    /// For writing. On SQLite a single connection, so that this process never finds the database locked by itself.
+    pub(super) write: DatabaseConnection,
+    pub(super) keys: MasterKey,
+    ports: Mutex<Ports>,
+}
+
+impl Store {
+    pub(super) async fn open(url: &str, keys: MasterKey) -> Result<Self, RegistryError> {
+        let (read, write) = if url.starts_with("sqlite:") {
+            open_sqlite(url).await?
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let pool = open_postgres(url).await?;
+            (pool.clone(), pool)
+        } else {
+            return Err(RegistryError::Address {
+                reason: "it begins with neither sqlite: nor postgres:",
+            });
+        };
+        let store = Self {
+            read,
+            write,
+            keys,
+            ports: Mutex::default(),
+        };
+        let transaction = store.begin().await?;
+        migrations::apply(&transaction).await?;
+        transaction.commit().await.attempt("migrate database")?;
+        Ok(store)
+    }
+
+    /// Begins a change. On SQLite it holds the write lock from here on: a transaction that only became a writer
+    /// later would be refused when another process wrote in between.
+    pub(super) async fn begin(&self) -> Result<DatabaseTransaction, RegistryError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.write
+            .begin_with_options(options)
+            .await
+            .attempt("begin transaction")
+    }
+
+    /// Takes a free port of `node`; `None` when there is none. Whoever takes it gives it back if it is not written.
+    pub(super) async fn take_port(
+        &self,
+        transaction: &DatabaseTransaction,
+        node: &Node,
+        now: Instant,
+    ) -> Result<Option<u16>, RegistryError> {
+        match self.with_ports(|ports| ports.take(node, now)) {
+            Take::Port(port) => return Ok(Some(port)),
+            Take::None => return Ok(None),
+            Take::Unknown => {}
+        }
+        let in_use: Vec<i32> = forward::Entity::find()
+            .select_only()
+            .column(forward::Column::PublicPort)
+            .filter(forward::Column::Node.eq(node.name.as_str()))
+            .into_tuple()
+            .all(transaction)
+            .await
+            .attempt("read ports in use")?;
+        let in_use = in_use
+            .into_iter()
+            .filter_map(|port| u16::try_from(port).ok());
+        Ok(self.with_ports(|ports| {
+            ports.load(node, in_use, now);
+            match ports.take(node, now) {
+                Take::Port(port) => Some(port),
+                Take::None | Take::Unknown => None,
+            }
+        }))
+    }
+
+    pub(super) fn with_ports<T>(&self, work: impl FnOnce(&mut Ports) -> T) -> T {
+        work(&mut self.ports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.write.get_database_backend() == DbBackend::Sqlite
+    }
+}
+
+async fn open_sqlite(url: &str) -> Result<(DatabaseConnection, DatabaseConnection), RegistryError> {
+    make_private(url)?;
+    let write = Database::connect(sqlite_options(url, 1))
+        .await
+        .attempt("open database")?;
+    let read = Database::connect(sqlite_options(url, SQLITE_READERS))
+        .await
+        .attempt("open database")?;
+    Ok((read, write))
+}
+
+/// The database holds password hashes: SQLite would make the file readable for all. Its side files follow its mode.
+fn make_private(url: &str) -> Result<(), RegistryError> {
+    let path = url
+        .trim_start_matches("sqlite:")
+        .trim_start_matches("//")
+        .split('?')
+        .next()
+        .unwrap_or_default();
+    if path.is_empty() || path.starts_with(':') || !url.contains("mode=rwc") {
+        return Ok(());
+    }
+    private_file::create_empty(path.as_ref()).map_err(|source| RegistryError::DatabaseFile {
+        path: path.into(),
+        kind: source.kind(),
+    })
+}
+
+fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = common_options(url, connections);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .statement_cache_capacity(PREPARED_STATEMENTS)
+            .pragma("journal_mode", "WAL")
+            // Only FULL keeps a WAL commit through a power cut.
+            .pragma("synchronous", "FULL")
+    });
+    options
+}
+
+async fn open_postgres(url: &str) -> Result<DatabaseConnection, RegistryError> {
+    let mut options = common_options(url, POSTGRES_CONNECTIONS);
+    options
+        .set_application_name("moorline-server")
+        .map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED_STATEMENTS));
+    // The parser knows the short form only.
+    Database::connect(options).await.attempt("open database")
+}
+
+fn common_options(url: &str, connections: u32) -> ConnectOptions {
+    let url = url
+        .strip_prefix("postgresql:")
+        .map_or_else(|| url.to_owned(), |rest| format!("postgres:{rest}"));
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE)
+        .connect_timeout(ACQUIRE)
+        .record_stmt_in_spans(false)
+        .sqlx_logging(false);
+    options
+}

@@ -1,0 +1,344 @@
+//! `moorline-server serve`: puts the parts together, runs them, ends them in order.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`first_start`] | the first administrator, the first API key |
+//! | [`announce`] | what is printed, `listening.json` |
+//! | [`supervise`] | signals, systemd |
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Identity, Parts, Tokens};
+use crate::config::{Config, ConfigError};
+use crate::forward::PublicPorts;
+use crate::gateway::{Gateway, GatewayConfig, GatewayError};
+use crate::http::{Http, Listener};
+use crate::login_limits::LoginLimits;
+use crate::master_key::{MasterKey, MasterKeyError};
+use crate::passwords::{PasswordError, Passwords};
+use crate::presence;
+use crate::registry::Registry;
+use crate::registry::error::{ApiClientError, RegistryError, UserError};
+use crate::registry::model::{Node, NodeStatus};
+use crate::tls::{self, Https, TlsError};
+use crate::tunnels::Tunnels;
+
+mod announce;
+mod first_start;
+mod supervise;
+
+/// Silence after which a stock SSH client is asked for a sign of life.
+const SSH_KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long the parts have beyond the grace of their own to end.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// Why the server does not run.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A file or folder cannot be used.
+    #[error("use {path}: {source}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another server works on the data folder.
+    #[error("{0} is in use by another moorline-server")]
+    DataDirInUse(PathBuf),
+    /// An address cannot be listened on.
+    #[error("listen for HTTP on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `ADMIN_PASSWORD` cannot be used.
+    #[error("ADMIN_PASSWORD must have 8 to 128 characters")]
+    AdminPassword,
+    /// `ADMIN_USERNAME` cannot be used.
+    #[error("ADMIN_USERNAME must have 3 to 50 characters")]
+    AdminUsername,
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The master key.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The database.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The first administrator.
+    #[error("make the first administrator: {0}")]
+    Admin(#[from] UserError),
+    /// The first API key.
+    #[error("make the first API key: {0}")]
+    ApiKey(#[from] ApiClientError),
+    /// Passwords.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+    /// HTTPS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// Signals.
+    #[error("watch for signals: {0}")]
+    Signals(std::io::Error),
+    /// A part that should run for ever ended.
+    #[error("a part of the server ended by itself")]
+    PartEnded,
+}
+
+/// Everything that is bound and loaded, ready to run.
+struct Assembled {
+    registry: Registry,
+    tunnels: Tunnels,
+    ports: PublicPorts,
+    gateway: Gateway,
+    http: Http,
+    listeners: Vec<Listener>,
+}
+
+/// Runs the server until `stop` is cancelled or a signal comes.
+///
+/// # Errors
+/// [`ServeError`] when it cannot start, or when a part of it ended by itself.
+pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
+    make_data_dir(&config)?;
+    let _lock = announce::lock(&config)?;
+    // Public ports end after the tunnels that feed them, so that what is under way gets through.
+    let ports_stop = CancellationToken::new();
+    let assembled = assemble(&config, ports_stop.clone()).await?;
+    let listening = announce::listening(&config, &assembled)?;
+    supervise::ready();
+    let done = run(assembled, &config, stop, ports_stop).await;
+    listening.remove();
+    done
+}
+
+async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Assembled, ServeError> {
+    let keys = MasterKey::read_or_create(&config.data_file("master.key"))?;
+    let registry = Registry::open(config.database_url.expose(), keys).await?;
+    let passwords = Passwords::new().await?;
+    let tunnels = Tunnels::default();
+    let ports = PublicPorts::new(port_addresses(config), tunnels.clone(), ports_stop);
+    let gateway = Gateway::bind(
+        GatewayConfig {
+            listen: config.ssh.clone(),
+            host_key_path: config.data_file("ssh_host_ed25519_key"),
+            gateway_key_path: config.data_file("gateway_ed25519_key"),
+            node: config.region.clone(),
+            keepalive_interval: SSH_KEEPALIVE,
+        },
+        registry.clone(),
+        passwords.clone(),
+        tunnels.clone(),
+        ports.clone(),
+    )?;
+    let https = match &config.tls {
+        Some(tls) => Some(tls::load(
+            &tls.source,
+            &config.data_dir,
+            &config.public_host,
+        )?),
+        None => None,
+    };
+    let listeners = bind(config, https.as_ref())?;
+    let identity = identity(config, &gateway, &listeners, https.as_ref())?;
+    registry.put_node(node(config, &identity)).await?;
+    let welcome = first_start::prepare(config, &registry, &passwords).await?;
+    announce::welcome(&identity, config, welcome);
+    let api = Api::new(Parts {
+        registry: registry.clone(),
+        tunnels: tunnels.clone(),
+        ports: ports.clone(),
+        passwords,
+        logins: LoginLimits::default(),
+        tokens: tokens(config)?,
+        identity,
+        metrics: recorder(),
+    });
+    let http = Http::new(api.router(), config.http_connections, config.shutdown_grace);
+    Ok(Assembled {
+        registry,
+        tunnels,
+        ports,
+        gateway,
+        http,
+        listeners,
+    })
+}
+
+async fn run(
+    assembled: Assembled,
+    config: &Config,
+    stop: CancellationToken,
+    ports_stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let Assembled {
+        registry,
+        tunnels,
+        ports,
+        gateway,
+        http,
+        listeners,
+    } = assembled;
+    let signals = supervise::Signals::install().map_err(ServeError::Signals)?;
+    let mut parts = JoinSet::new();
+    parts.spawn(signals.run(stop.clone()));
+    parts.spawn(supervise::watchdog(registry.clone(), stop.clone()));
+    parts.spawn(presence::run(registry, tunnels, stop.clone()));
+    parts.spawn(http.run(listeners, stop.clone()));
+    parts.spawn(gateway.run(stop.clone()));
+    // Every part runs until it is told to stop.
+    let first = parts.join_next().await;
+    let told = stop.is_cancelled();
+    if let Some(Err(error)) = &first {
+        tracing::error!(%error, "a part of the server failed");
+    }
+    stop.cancel();
+    supervise::stopping();
+    let ended = async { while parts.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.shutdown_grace + STOP_MARGIN, ended)
+        .await
+        .is_err()
+    {
+        tracing::warn!("parts of the server left at the end");
+    }
+    ports_stop.cancel();
+    if tokio::time::timeout(config.shutdown_grace, ports.drained())
+        .await
+        .is_err()
+    {
+        tracing::warn!("streams left at the end");
+    }
+    if told {
+        Ok(())
+    } else {
+        Err(ServeError::PartEnded)
+    }
+}
+
+fn make_data_dir(config: &Config) -> Result<(), ServeError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(|source| ServeError::File {
+            path: config.data_dir.clone(),
+            source,
+        })
+}
+
+/// Public ports listen where the gateway does.
+fn port_addresses(config: &Config) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = config.ssh.iter().map(SocketAddr::ip).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+fn bind(config: &Config, https: Option<&Https>) -> Result<Vec<Listener>, ServeError> {
+    let own = config
+        .tls
+        .as_ref()
+        .map_or(&[][..], |tls| tls.listen.as_slice());
+    let acceptor = https.map(|https| https.acceptor.clone());
+    // Without addresses of its own, HTTPS takes those of HTTP.
+    let on_http = acceptor.clone().filter(|_| own.is_empty());
+    let plain = config
+        .http
+        .iter()
+        .map(|address| (*address, on_http.clone()));
+    let secure = own.iter().map(|address| (*address, acceptor.clone()));
+    plain
+        .chain(secure)
+        .map(|(address, tls)| {
+            Listener::bind(address, tls).map_err(|source| ServeError::Listen { address, source })
+        })
+        .collect()
+}
+
+fn identity(
+    config: &Config,
+    gateway: &Gateway,
+    listeners: &[Listener],
+    https: Option<&Https>,
+) -> Result<Identity, ServeError> {
+    let bound = gateway.addresses().first().map_or(0, SocketAddr::port);
+    Ok(Identity {
+        api_url: match &config.public_url {
+            Some(url) => url.clone(),
+            None => api_url(config, listeners, https.is_some())?,
+        },
+        api_pin: https.and_then(|https| https.pin.clone()),
+        public_host: config.public_host.clone(),
+        ssh_port: config.ssh_public_port.unwrap_or(bound),
+        host_key: gateway.host_key_line().to_owned(),
+        gateway_key: Some(gateway.gateway_key_line().to_owned()),
+        default_rate_limit: config.default_rate_limit.into(),
+    })
+}
+
+/// The base URL under the public host: that of HTTPS, if there is one.
+fn api_url(config: &Config, listeners: &[Listener], https: bool) -> Result<String, ServeError> {
+    let (scheme, standard) = if https { ("https", 443) } else { ("http", 80) };
+    // The HTTPS addresses come last, so for either scheme it is the first listener that speaks it.
+    let listener = listeners
+        .iter()
+        .find(|listener| listener.speaks_tls() == https);
+    let address = match listener {
+        Some(listener) => listener.address().map_err(|source| ServeError::Listen {
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            source,
+        })?,
+        None => SocketAddr::from(([0, 0, 0, 0], standard)),
+    };
+    let host = match config.public_host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => config.public_host.clone(),
+    };
+    Ok(if address.port() == standard {
+        format!("{scheme}://{host}")
+    } else {
+        format!("{scheme}://{host}:{}", address.port())
+    })
+}
+
+fn node(config: &Config, identity: &Identity) -> Node {
+    Node {
+        name: config.region.clone(),
+        public_host: config.public_host.clone(),
+        ssh_port: identity.ssh_port,
+        host_key: identity.host_key.clone(),
+        status: NodeStatus::Active,
+        ports: config.ports,
+    }
+}
+
+fn tokens(config: &Config) -> Result<Tokens, ServeError> {
+    if let Some(secret) = &config.jwt_secret {
+        return Ok(Tokens::new(secret));
+    }
+    let path = config.data_file("jwt.key");
+    Tokens::read_or_create(&path).map_err(|source| ServeError::File { path, source })
+}
+
+/// The recorder of this process; the one that is there already when there are several servers in it, as in tests.
+fn recorder() -> Option<PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<Option<PrometheusHandle>> = std::sync::OnceLock::new();
+    HANDLE
+        .get_or_init(|| PrometheusBuilder::new().install_recorder().ok())
+        .clone()
+}

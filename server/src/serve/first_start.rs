@@ -1,0 +1,128 @@
+//! What a new server needs to be of use: an account, an administrator, a key that enrols devices.
+
+use moorline_protocol::Secret;
+use moorline_protocol::scope::DEFAULT_SCOPES;
+use rand::RngExt as _;
+
+use super::ServeError;
+use crate::config::Config;
+use crate::passwords::Passwords;
+use crate::registry::Registry;
+use crate::registry::error::ApiClientError;
+use crate::registry::model::{AccountId, KeyContext, KeyLimits, NewApiClient, NewUser, Role};
+
+/// Name of the API client whose key enrols the first devices.
+const ENROLMENT_CLIENT: &str = "first-devices";
+/// Of generated passwords (control contract section 4).
+const PASSWORD_LENGTH: usize = 20;
+const PASSWORD_CHARACTERS: &[u8] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!@#$%&*";
+
+/// What was made at this start; printed once and kept nowhere in clear.
+#[derive(Default)]
+pub(super) struct Welcome {
+    /// The first administrator.
+    pub(super) admin: Option<NewAdmin>,
+    /// Secret of a key that enrols devices.
+    pub(super) enrolment_key: Option<Secret<String>>,
+}
+
+/// The first administrator.
+pub(super) struct NewAdmin {
+    /// Their name.
+    pub(super) username: String,
+    /// Their password, if it was made here.
+    pub(super) generated: Option<Secret<String>>,
+}
+
+/// Makes what is missing.
+pub(super) async fn prepare(
+    config: &Config,
+    registry: &Registry,
+    passwords: &Passwords,
+) -> Result<Welcome, ServeError> {
+    let account = registry.first_account().await?.id;
+    let first_time = !registry.any_admin().await?;
+    if !first_time {
+        return Ok(Welcome::default());
+    }
+    // The key first: an administrator is the sign that the first start was complete.
+    let enrolment_key = enrolment_key(config, registry, account).await?;
+    let admin = first_admin(registry, passwords, account).await?;
+    Ok(Welcome {
+        admin: Some(admin),
+        enrolment_key,
+    })
+}
+
+async fn enrolment_key(
+    config: &Config,
+    registry: &Registry,
+    account: AccountId,
+) -> Result<Option<Secret<String>>, ServeError> {
+    // Left by a first start that did not get to its end, and never shown.
+    registry.revoke_api_key(account, ENROLMENT_CLIENT).await?;
+    let client = NewApiClient {
+        name: Some(ENROLMENT_CLIENT.to_owned()),
+        context: KeyContext::Account,
+        scope: DEFAULT_SCOPES
+            .map(|scope| scope.as_str().to_owned())
+            .to_vec(),
+        rate_limit: config.default_rate_limit.into(),
+        limits: KeyLimits::default(),
+    };
+    match registry.create_api_client(account, client).await {
+        Ok((_, secret)) => Ok(Some(secret)),
+        // Another node of the same database was faster.
+        Err(ApiClientError::NameTaken) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn first_admin(
+    registry: &Registry,
+    passwords: &Passwords,
+    account: AccountId,
+) -> Result<NewAdmin, ServeError> {
+    let from_env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let username = from_env("ADMIN_USERNAME")
+        .map_or_else(|| "admin".to_owned(), |name| name.trim().to_owned());
+    if !(3..=50).contains(&username.chars().count()) {
+        return Err(ServeError::AdminUsername);
+    }
+    let given = from_env("ADMIN_PASSWORD").map(Secret::new);
+    if given
+        .as_ref()
+        .is_some_and(|given| !(8..=128).contains(&given.expose().chars().count()))
+    {
+        return Err(ServeError::AdminPassword);
+    }
+    let generated = given.is_none().then(generate_password);
+    let password = given
+        .or_else(|| generated.clone())
+        .ok_or(ServeError::AdminPassword)?;
+    let user = NewUser {
+        account,
+        username: username.clone(),
+        role: Role::Admin,
+        password_hash: passwords.hash(password).await?,
+        expires_at: None,
+        short_id: Some(username.clone()),
+    };
+    registry.create_user(user).await?;
+    Ok(NewAdmin {
+        username,
+        generated,
+    })
+}
+
+fn generate_password() -> Secret<String> {
+    let mut rng = rand::rng();
+    let character = |_| {
+        let index = rng.random_range(0..PASSWORD_CHARACTERS.len());
+        PASSWORD_CHARACTERS
+            .get(index)
+            .map_or('x', |byte| char::from(*byte))
+    };
+    Secret::new((0..PASSWORD_LENGTH).map(character).collect())
+}

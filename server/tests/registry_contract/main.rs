@@ -1,0 +1,78 @@
+//! One contract for the registry, told as stories and run on every database it supports.
+
+mod bed;
+mod creation;
+mod devices;
+mod people;
+mod postgres;
+mod processes;
+
+use bed::{Bed, Place};
+use postgres::Postgres;
+
+/// Runs each story on a fresh database.
+macro_rules! tell {
+    ($place:expr, [$($module:ident :: $story:ident),+ $(,)?]) => {
+        let place: Place = $place;
+        let mut told = 0;
+        $(
+            println!("{}::{}", stringify!($module), stringify!($story));
+            Box::pin($module::$story(Bed::make(&place, stringify!($story)).await)).await;
+            told += 1;
+        )+
+        assert_eq!(told, [$(stringify!($story)),+].len());
+    };
+}
+
+macro_rules! tell_all {
+    ($place:expr) => {
+        tell!(
+            $place,
+            [
+                creation::parallel_calls_get_numbers_without_a_double,
+                creation::each_prefix_counts_for_itself,
+                creation::taken_names_are_skipped_and_refused,
+                creation::a_deleted_device_frees_its_name_but_not_its_number,
+                creation::random_names_have_twenty_letters_and_digits,
+                creation::a_public_key_makes_the_call_idempotent,
+                creation::calls_with_one_key_at_once_make_one_device,
+                creation::a_key_with_uses_makes_that_many_devices,
+                creation::ports_run_out_and_come_back,
+                creation::the_region_is_chosen_by_rule,
+                creation::nodes_that_are_not_active_take_no_device,
+                creation::a_key_that_no_longer_counts_makes_nothing,
+                creation::states_of_device_and_account_are_obeyed,
+                creation::a_refused_call_costs_no_number,
+                devices::accounts_do_not_see_each_other,
+                devices::the_four_parts_have_to_fit,
+                devices::lists_are_in_order_and_can_be_cut,
+                devices::changes_are_kept,
+                devices::names_and_keys_stay_unique,
+                devices::signs_of_life_never_go_back,
+                devices::a_device_without_forward_gets_one,
+                devices::nodes_are_replaced_by_name,
+                devices::events_are_listed_newest_first,
+                people::the_first_account_is_made_once,
+                people::users_log_in_by_name_or_short_id,
+                people::users_have_keys,
+                people::api_keys_are_found_by_their_secret,
+                people::what_is_secret_is_sealed,
+                processes::two_processes_share_ports_and_numbers,
+                processes::a_key_revoked_elsewhere_is_refused,
+                processes::everything_is_there_after_a_restart,
+            ]
+        )
+    };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registry_contract_holds_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    tell_all!(Place::Folder(folder.path().to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registry_contract_holds_on_postgresql() {
+    let server = Postgres::start();
+    tell_all!(Place::Server(server.socket_folder().to_owned()));
+}
