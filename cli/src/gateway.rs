@@ -101,7 +101,7 @@ pub(crate) struct Route<'a> {
     pub(crate) operator: &'a str,
     /// The profile's file of host keys.
     pub(crate) known_hosts: &'a Path,
-    /// Private keys to try at the gateway; none: those that ssh tries by itself.
+    /// Private keys to try; none: those that ssh tries by itself.
     pub(crate) identities: &'a [PathBuf],
 }
 
@@ -153,6 +153,7 @@ impl Route<'_> {
         ] {
             arguments.extend(["-o".to_owned(), option]);
         }
+        arguments.extend(self.identity_options());
         arguments.extend(["-l".to_owned(), login.to_owned(), device.to_owned()]);
         arguments
     }
@@ -205,13 +206,16 @@ impl Route<'_> {
             "UpdateHostKeys=no".to_owned(),
         ]
         .into_iter()
-        .chain(
-            self.identities
-                .iter()
-                .map(|path| format!("IdentityFile={}", path_value(path))),
-        )
         .flat_map(|option| ["-o".to_owned(), option])
+        .chain(self.identity_options())
         .collect()
+    }
+
+    fn identity_options(&self) -> impl Iterator<Item = String> {
+        self.identities.iter().flat_map(|path| {
+            let option = format!("IdentityFile={}", path_value(path));
+            ["-o".to_owned(), option]
+        })
     }
 
     /// The file of host keys as an ssh option takes it.
