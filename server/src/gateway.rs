@@ -57,7 +57,7 @@ const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// Largest SSH packet.
 const PACKET_BYTES: u32 = 32 * 1024;
 /// Bytes under one key. AES-GCM is safe for far more; a rekey costs a round trip in which everything waits.
-const REKEY_BYTES: usize = 1024 * 1024 * 1024;
+const REKEY_BYTES: usize = u32::MAX as usize;
 /// Time under one key.
 const REKEY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// How long a connection may take to authenticate; a person types a password in that time.
@@ -251,6 +251,15 @@ fn public_line(key: &PrivateKey) -> String {
     line.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
+/// When a key is renewed.
+const fn limits() -> Limits {
+    Limits {
+        rekey_write_limit: REKEY_BYTES,
+        rekey_read_limit: REKEY_BYTES,
+        rekey_time_limit: REKEY_INTERVAL,
+    }
+}
+
 fn server_config(host_key: PrivateKey, keepalive: Option<Duration>) -> Config {
     let methods = [
         MethodKind::PublicKey,
@@ -263,7 +272,7 @@ fn server_config(host_key: PrivateKey, keepalive: Option<Duration>) -> Config {
         auth_rejection_time: Duration::from_secs(1),
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![host_key],
-        limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_INTERVAL),
+        limits: limits(),
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES,
         preferred: algorithms::offered(),

@@ -4,7 +4,7 @@
 //! nobody but itself. Requests of a session are answered by [`super::connection`] before they are passed on: russh
 //! remembers the wish for an answer of the last request only, so that a late answer would be lost.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -301,10 +301,21 @@ impl OperatorLogin {
     }
 
     async fn jump_stream(&self, host: &str, port: u16) -> Result<(Device, Stream), String> {
-        let device = self.find(host).await?;
+        let device = self.find(&jump_name(host)).await?;
         let target = jump_target(&device, port).ok_or_else(|| OpenError::NoForward.to_string())?;
         let stream = self.open(device.id, target).await?;
         Ok((device, stream))
+    }
+}
+
+/// The device that `ssh -J` means by `host`. ssh reads a name of digits alone as a number, octal with its leading
+/// zeros, and asks for the IPv4 address of that number; serial names without a prefix look like that.
+fn jump_name(host: &str) -> String {
+    match host.parse::<Ipv4Addr>() {
+        Ok(address) if address.octets().first() == Some(&0) => {
+            format!("{:06o}", u32::from(address))
+        }
+        _ => host.to_owned(),
     }
 }
 
@@ -451,5 +462,23 @@ fn size(message: &ChannelMsg) -> usize {
     match message {
         ChannelMsg::Data { data } => Bytes::len(data),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_digits_survive_ssh() {
+        for (host, name) in [
+            ("0.0.0.1", "000001"),
+            ("0.0.2.155", "001233"),
+            ("000008", "000008"),
+            ("cli000001", "cli000001"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            assert_eq!(jump_name(host), name);
+        }
     }
 }

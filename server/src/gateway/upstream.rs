@@ -9,7 +9,7 @@ use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::{PACKET_BYTES, REKEY_BYTES, REKEY_INTERVAL, algorithms};
+use super::{PACKET_BYTES, algorithms};
 use crate::tunnels::Stream;
 
 /// How long the login may take, in all.
@@ -80,7 +80,7 @@ async fn try_log_in(
 ) -> Result<Upstream, UpstreamError> {
     let config = client::Config {
         client_id: russh::SshId::Standard(super::IDENT.into()),
-        limits: russh::Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_INTERVAL),
+        limits: super::limits(),
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES,
         preferred: algorithms::towards_devices(&known),

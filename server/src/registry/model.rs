@@ -208,6 +208,19 @@ pub struct Node {
     pub ports: (u16, u16),
 }
 
+/// What a device's tunnel may do now, by its state, its account and the operator's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything.
+    Open,
+    /// Stay in touch, without forwards.
+    Closed,
+    /// Nothing: refused for safety.
+    Blocked,
+    /// Nothing: out of service, or its account is suspended.
+    Inactive,
+}
+
 /// Whether an operator wants the tunnel of a device open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -273,6 +286,21 @@ pub struct Forward {
     pub device_port: u16,
     /// Port on the node.
     pub public_port: u16,
+}
+
+/// Why a device may have no tunnel, or none that carries anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// It was deleted.
+    Deleted,
+    /// It is blocked.
+    Blocked,
+    /// It was taken out of service.
+    Inactive,
+    /// Its account is suspended.
+    AccountSuspended,
+    /// An operator wants its tunnel closed.
+    Closed,
 }
 
 /// How the name of a new device is made.

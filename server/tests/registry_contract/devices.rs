@@ -4,7 +4,7 @@ use moorline_protocol::operator::DeviceState;
 use moorline_server::registry::error::{CreateDeviceError, ForwardError, RenameError, SetKeyError};
 use moorline_server::registry::model::{
     DeviceFilter, DeviceId, EventFilter, ForwardId, NewDevice, NewEvent, Node, NodeStatus,
-    Timestamp, Wanted,
+    Timestamp, Wanted, Withdrawn,
 };
 use uuid::Uuid;
 
@@ -346,4 +346,36 @@ pub(crate) async fn events_are_listed_newest_first(bed: Bed) {
         ..EventFilter::default()
     };
     assert!(list(none).await.is_empty());
+    assert_eq!(bed.registry.forget_events(Timestamp(1)).await.unwrap(), 0);
+    let now = Timestamp::now();
+    assert_eq!(bed.registry.forget_events(now).await.unwrap(), 5);
+}
+
+pub(crate) async fn withdrawn_devices_are_told(bed: Bed) {
+    let registry = &bed.registry;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(bed.made(bed.new_device()).await.id);
+    }
+    assert_eq!(registry.withdrawn(&ids).await.unwrap(), []);
+    registry
+        .set_state(ids[0], DeviceState::Blocked)
+        .await
+        .unwrap();
+    registry
+        .set_state(ids[1], DeviceState::Inactive)
+        .await
+        .unwrap();
+    registry.set_wanted(ids[2], Wanted::Closed).await.unwrap();
+    registry.delete_device(bed.account, ids[3]).await.unwrap();
+    let expected = [
+        (ids[0], Withdrawn::Blocked),
+        (ids[1], Withdrawn::Inactive),
+        (ids[2], Withdrawn::Closed),
+        (ids[3], Withdrawn::Deleted),
+    ];
+    assert_eq!(registry.withdrawn(&ids).await.unwrap(), expected);
+    registry.suspend_account(bed.account, true).await.unwrap();
+    let told = registry.withdrawn(&ids[4..]).await.unwrap();
+    assert_eq!(told, [(ids[4], Withdrawn::AccountSuspended)]);
 }
