@@ -1,5 +1,12 @@
 //! One contract for the registry, told as stories and run on every database it supports.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test, also outside of the test functions"
+)]
+
 mod bed;
 mod creation;
 mod devices;
