@@ -1,7 +1,7 @@
 //! `admin device list|block|unblock|rm`.
 //!
-//! These change the registry alone. A running server learns of it when it next looks which devices were withdrawn
-//! ([`Registry::withdrawn`]); the operator's CLI, which speaks to the server, cuts a tunnel at once.
+//! These change the registry alone. A running server looks every few seconds how the connected devices stand
+//! ([`Registry::standings`]) and cuts their tunnels then.
 
 use clap::{Args, Subcommand};
 use moorline_protocol::operator::DeviceState;

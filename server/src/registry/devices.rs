@@ -1,19 +1,17 @@
 //! Finding devices, with their forwards and their last signs of life.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use moorline_protocol::Secret;
 use moorline_protocol::operator::DeviceState;
 use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _};
 use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use subtle::ConstantTimeEq as _;
-use uuid::Uuid;
 
-use super::entity::{account, device, device_presence, forward};
+use super::entity::{device, device_presence, forward};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
     AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, PublicKey, Timestamp, Wanted,
-    Withdrawn,
 };
 use super::{Registry, folded};
 
@@ -122,51 +120,6 @@ impl Registry {
             .count(&self.store.read)
             .await
             .attempt("count devices")
-    }
-
-    /// Which of these devices may no longer have a tunnel. Asked now and then about those that have one, it makes
-    /// what another process changed, such as an `admin` command, hold for them too.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn withdrawn(
-        &self,
-        ids: &[DeviceId],
-    ) -> Result<Vec<(DeviceId, Withdrawn)>, RegistryError> {
-        let suspended: HashSet<i64> = account::Entity::find()
-            .filter(account::Column::Suspended.eq(true))
-            .all(&self.store.read)
-            .await
-            .attempt("list suspended accounts")?
-            .into_iter()
-            .map(|account| account.id)
-            .collect();
-        let mut withdrawn = Vec::new();
-        for part in ids.chunks(NUMBERS_AT_ONCE) {
-            let rows: Vec<(Uuid, i64, String, String)> = device::Entity::find()
-                .select_only()
-                .column(device::Column::Id)
-                .column(device::Column::AccountId)
-                .column(device::Column::State)
-                .column(device::Column::Wanted)
-                .filter(device::Column::Id.is_in(part.iter().map(|id| id.0)))
-                .into_tuple()
-                .all(&self.store.read)
-                .await
-                .attempt("read states of devices")?;
-            let known: HashMap<Uuid, _> = rows
-                .into_iter()
-                .map(|(id, account, state, wanted)| (id, (account, state, wanted)))
-                .collect();
-            withdrawn.extend(part.iter().filter_map(|id| {
-                let Some((account, state, wanted)) = known.get(&id.0) else {
-                    return Some((*id, Withdrawn::Deleted));
-                };
-                let account = suspended.contains(account);
-                reason(state, wanted, account).map(|reason| (*id, reason))
-            }));
-        }
-        Ok(withdrawn)
     }
 
     async fn one_device(&self, which: Condition) -> Result<Option<Device>, RegistryError> {
@@ -284,16 +237,6 @@ impl Registry {
             last_end,
             forwards,
         })
-    }
-}
-
-fn reason(state: &str, wanted: &str, account_suspended: bool) -> Option<Withdrawn> {
-    match (DeviceState::parse(state), Wanted::parse(wanted)) {
-        (Some(DeviceState::Blocked), _) => Some(Withdrawn::Blocked),
-        (Some(DeviceState::Inactive) | None, _) => Some(Withdrawn::Inactive),
-        _ if account_suspended => Some(Withdrawn::AccountSuspended),
-        (_, Some(Wanted::Closed) | None) => Some(Withdrawn::Closed),
-        (Some(DeviceState::Active), Some(Wanted::Open)) => None,
     }
 }
 

@@ -288,21 +288,6 @@ pub struct Forward {
     pub public_port: u16,
 }
 
-/// Why a device may have no tunnel, or none that carries anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Withdrawn {
-    /// It was deleted.
-    Deleted,
-    /// It is blocked.
-    Blocked,
-    /// It was taken out of service.
-    Inactive,
-    /// Its account is suspended.
-    AccountSuspended,
-    /// An operator wants its tunnel closed.
-    Closed,
-}
-
 /// How the name of a new device is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Naming {
