@@ -8,6 +8,9 @@ use crate::server::{ADMIN_PASSWORD, ADMIN_USER, TestServer};
 use crate::ssh::KeyPair;
 use crate::wait::eventually;
 
+/// Connections a minute that no story makes.
+const MANY: u32 = 10_000_000;
+
 /// The administrator, logged in.
 #[derive(Clone, Debug)]
 pub struct Operator {
@@ -74,6 +77,17 @@ impl Operator {
     pub fn set_state(&self, name: &str, state: &str) {
         let path = format!("/v1/admin/devices/{name}");
         let answer = self.send(Method::PATCH, &path, Some(&json!({"state": state})));
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
+    /// Lets a visitor connect to the public ports of a device as often as it likes; every test comes from one address.
+    pub fn open_port(&self, name: &str) {
+        let path = format!("/v1/admin/devices/{name}");
+        let answer = self.send(
+            Method::PATCH,
+            &path,
+            Some(&json!({"max_connections_per_minute": MANY})),
+        );
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
