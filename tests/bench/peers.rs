@@ -75,6 +75,8 @@ pub(crate) fn guarded<T>(part: impl FnOnce() -> Result<T>) -> Result<T> {
             .downcast_ref::<String>()
             .map(String::as_str)
             .or(panic.downcast_ref::<&str>().copied());
-        Err(anyhow!("{}", text.unwrap_or("it panicked")))
+        // The first line is the reason; a log may follow it.
+        let reason = text.and_then(|text| text.lines().next());
+        Err(anyhow!("{}", reason.unwrap_or("it panicked")))
     })
 }
