@@ -106,7 +106,7 @@ fn an_operator_logs_in_looks_around_and_reaches_a_device_by_plain_ssh() {
         "api-key",
         "create",
         "--name",
-        "line 1",
+        "line-1",
         "--scope",
         "device:create,device:read",
     ]);
@@ -116,7 +116,7 @@ fn an_operator_logs_in_looks_around_and_reaches_a_device_by_plain_ssh() {
         "x000001"
     );
     assert!(!home.run(&["api-key", "list"]).ok().contains(secret));
-    home.run(&["api-key", "revoke", "line 1"]).ok();
+    home.run(&["api-key", "revoke", "line-1"]).ok();
     assert_eq!(server.api(secret).call("device_list", &[]).error().0, 32);
 
     home.run(&["key", "rm", &fingerprint(&key)]).ok();

@@ -43,7 +43,7 @@ fn a_key_without_the_scope_is_refused_by_every_call() {
             .copied()
             .filter(|other| *other != scope)
             .collect();
-        let narrow = server.key(&format!("without for {call}"), &others.join(","));
+        let narrow = server.key(&format!("without-{call}"), &others.join(","));
         refused(&server.api(&narrow), call, id);
         refused(&server.api(""), call, id);
         refused(&server.api("00000000000000000000000000000000"), call, id);
@@ -62,9 +62,9 @@ fn a_key_without_the_scope_is_refused_by_every_call() {
 #[test]
 fn a_revoked_or_expired_or_used_up_key_is_refused() {
     let server = TestServer::start();
-    let revoked = server.key("short lived", "device:create,device:read");
+    let revoked = server.key("short-lived", "device:create,device:read");
     assert_eq!(server.api(&revoked).devices().len(), 0);
-    server.admin(&["key", "revoke", "short lived"]).ok();
+    server.admin(&["key", "revoke", "short-lived"]).ok();
     refused(&server.api(&revoked), "device_list", "");
 
     let once = server.key_with(&["--name", "once", "--uses", "1"]);

@@ -1,0 +1,209 @@
+//! The tunnel: one SSH connection to the node, from dialling to its end.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`dial`] | name look-up and TCP |
+//! | `session` | SSH; the only file that names the library |
+//! | `control` | messages with the server |
+//! | `stream` | one forwarded stream |
+//! | [`keepalive`] | when to ask for a sign of life |
+//! | [`meter`] | bytes on the socket |
+//!
+//! *Invariant:* nothing here decides when to try again; that is [`crate::reconnect`].
+
+use std::time::Duration;
+
+use moorline_protocol::control::Hello;
+use ssh_key::PublicKey;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::device_key::DeviceKey;
+use crate::provision::Provision;
+use crate::status::StatusBoard;
+use crate::wakeups::Wakeups;
+
+mod control;
+pub mod dial;
+mod hold;
+pub mod keepalive;
+pub mod meter;
+mod session;
+mod stream;
+
+use dial::DialError;
+use keepalive::Pace;
+use meter::Meter;
+use session::Session;
+
+/// Time for one host key of the device's own sshd.
+const HOST_KEY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no tunnel.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// No TCP connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The server is not the one the client script names.
+    #[error(
+        "the server shows host key {offered}, which is not the one in the client script; refused"
+    )]
+    HostKey {
+        /// Fingerprint of the key it shows.
+        offered: String,
+    },
+    /// The server does not let this device in.
+    #[error("login refused: {words}")]
+    KeyRefused {
+        /// What it said.
+        words: String,
+    },
+    /// The connection failed during the handshake.
+    #[error("SSH handshake: {0}")]
+    Lost(String),
+}
+
+/// Why a session ended.
+enum EndReason {
+    /// The server said so, with these words.
+    Told(String),
+    /// The connection failed.
+    Lost(String),
+}
+
+/// How a tunnel ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TunnelEnd {
+    /// The connection failed, or the server went down.
+    Lost {
+        /// How long the tunnel was up.
+        lived: Duration,
+        /// For the log.
+        reason: String,
+    },
+    /// A newer tunnel of this device took over.
+    Displaced,
+    /// The server does not want this device any more.
+    Rejected(String),
+    /// The server said when to come back.
+    Told {
+        /// From now.
+        come_back_in: Duration,
+    },
+    /// The forwards changed: fetch the client script again, then come back at once.
+    Reprovision,
+    /// The agent is to stop.
+    Stopped,
+}
+
+/// What holding a tunnel needs.
+pub struct Tunnel<'a> {
+    /// Where to, and what to forward.
+    pub provision: &'a Provision,
+    /// Who we are.
+    pub key: &'a DeviceKey,
+    /// What we tell about the device.
+    pub hello: Hello,
+    /// How closely the link is watched.
+    pub pace: Pace,
+    /// Streams at once, and bytes under way on each.
+    pub limits: Limits,
+    /// Counts the bytes.
+    pub meter: &'a Meter,
+    /// Shows what goes on.
+    pub board: &'a StatusBoard,
+}
+
+/// What the memory of the device allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams at once.
+    pub streams: usize,
+    /// Bytes that wait for a slow program, per stream.
+    pub stream_credit_bytes: u32,
+}
+
+impl Limits {
+    /// What suits a device with that much memory, in KiB.
+    #[must_use]
+    pub const fn for_memory(kib: u64) -> Self {
+        let (streams, stream_credit_bytes) = match kib {
+            0..65_536 => (48, 64 * 1024),
+            65_536..262_144 => (128, 256 * 1024),
+            262_144..1_048_576 => (256, 1024 * 1024),
+            _ => (512, 2 * 1024 * 1024),
+        };
+        Self {
+            streams,
+            stream_credit_bytes,
+        }
+    }
+}
+
+impl Tunnel<'_> {
+    /// Connects, logs in and holds the tunnel until it ends.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when it never came up.
+    pub async fn hold(
+        self,
+        wakeups: &mut Wakeups,
+        stop: &CancellationToken,
+    ) -> Result<TunnelEnd, ConnectError> {
+        let provision = self.provision;
+        let connect = async {
+            let socket = dial::dial(&provision.server_host, provision.server_port).await?;
+            let host_key = &provision.server_host_key;
+            let user = &provision.ssh_user;
+            Session::open(socket, host_key, user, self.key, self.meter.clone()).await
+        };
+        let (session, openings) = tokio::select! {
+            session = connect => session?,
+            () = stop.cancelled() => return Ok(TunnelEnd::Stopped),
+        };
+        Ok(hold::Holder::new(self, session, openings)
+            .run(wakeups, stop)
+            .await)
+    }
+}
+
+/// Tries the login and nothing more; for `doctor`.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn try_login(provision: &Provision, key: &DeviceKey) -> Result<(), ConnectError> {
+    let socket = dial::dial(&provision.server_host, provision.server_port).await?;
+    let host_key = &provision.server_host_key;
+    let probe = key.clone();
+    let session = Session::open(
+        socket,
+        host_key,
+        &provision.ssh_user,
+        &probe,
+        Meter::default(),
+    );
+    let (session, _openings) = session.await?;
+    session.disconnect().await;
+    Ok(())
+}
+
+/// The host keys that the device's own sshd shows at `port`; none when there is no sshd.
+pub async fn sshd_host_keys(port: u16) -> Vec<PublicKey> {
+    let mut keys = Vec::new();
+    for algorithm in session::HOST_KEY_ALGORITHMS {
+        let Ok(socket) = stream::connect(port).await else {
+            break;
+        };
+        keys.extend(session::offered_host_key(socket, algorithm, HOST_KEY_TIMEOUT).await);
+    }
+    keys
+}
+
+/// Whether something listens at `port` of the device.
+///
+/// # Errors
+/// What the system says.
+pub async fn try_local_port(port: u16) -> std::io::Result<()> {
+    stream::connect(port).await.map(drop)
+}
