@@ -128,7 +128,11 @@ impl Bed {
         let new = NewApiClient {
             name: None,
             context: wish.context,
-            scope: wish.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            scope: wish
+                .scopes
+                .iter()
+                .map(|scope| scope.as_str().to_owned())
+                .collect(),
             rate_limit: wish.rate,
             limits: wish.limits,
         };
@@ -222,7 +226,10 @@ impl Bed {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the handle is awaited in `Bed::stop`")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the handle is awaited in `Bed::stop`"
+)]
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(task)
 }
@@ -243,11 +250,17 @@ pub(crate) fn device_id(text: &str) -> DeviceId {
 }
 
 pub(crate) fn text(json: &Value, key: &str) -> String {
-    json[key].as_str().unwrap_or_else(|| panic!("{key} in {json}")).to_owned()
+    json[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} in {json}"))
+        .to_owned()
 }
 
 pub(crate) fn refs<'a>(pairs: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    pairs.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
 }
 
 /// An OpenSSH public key that no other call gave.
