@@ -30,7 +30,7 @@ const DEVICE_SCOPES: [Scope; 4] = [
 ];
 
 pub(crate) struct Bed {
-    _folder: TempDir,
+    folder: TempDir,
     stop: CancellationToken,
     running: JoinHandle<()>,
     pub(crate) registry: Registry,
@@ -91,7 +91,7 @@ impl Bed {
         let registry = Registry::open(url.expose(), keys).await.unwrap();
         let account = registry.first_account().await.unwrap().id;
         Self {
-            _folder: folder,
+            folder,
             stop,
             running,
             registry,
@@ -101,6 +101,11 @@ impl Bed {
             key: String::new(),
             story: 1,
         }
+    }
+
+    /// The data folder of the server.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A new account, key and source address.
