@@ -19,6 +19,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use moorline_protocol::Secret;
 use serde::Serialize;
 
 use crate::master_key::MasterKey;
@@ -30,7 +31,7 @@ use crate::registry::model::{Account, DeviceId, NewEvent};
 #[derive(Clone, Debug)]
 pub struct DataPlace {
     /// `sqlite:///…?mode=rwc` or `postgres://…`.
-    pub database_url: String,
+    pub database_url: Secret<String>,
     /// File of the master key; made if there is none.
     pub master_key: PathBuf,
 }
@@ -123,7 +124,7 @@ async fn open(place: &DataPlace) -> Result<Registry, AdminError> {
     let keys = MasterKey::read_or_create(&place.master_key)
         .map_err(|error| AdminError::new("open data folder", error).hint(HINT))?;
     let opened = async {
-        let registry = Registry::open(&place.database_url, keys).await?;
+        let registry = Registry::open(place.database_url.expose(), keys).await?;
         // Before the server's first start too, the first account is `main` and not what is made here.
         registry.first_account().await?;
         Ok::<_, RegistryError>(registry)

@@ -139,7 +139,7 @@ fn run_admin(cli: AdminCli) -> anyhow::Result<()> {
     let config = Config::load(cli.config.as_deref(), overrides)?;
     make_data_dir(&config)?;
     let place = DataPlace {
-        database_url: config.database_url.expose().clone(),
+        database_url: config.database_url.clone(),
         master_key: config.master_key(),
     };
     let text = runtime()?.block_on(admin::run(cli.args, &place))?;

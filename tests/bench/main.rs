@@ -1,128 +1,183 @@
-//! Moorline beside plain TCP, OpenSSH's `ssh -R` and rathole, measured in one run on this machine. Prints tables and
-//! asserts nothing: compare figures within one table only.
+//! Moorline side by side with plain loopback TCP, OpenSSH `ssh -R` and rathole, in one run on one machine.
+//!
+//! | module | has |
+//! |---|---|
+//! | [`arguments`] | the command line |
+//! | [`measures`] | what is measured |
+//! | [`load`] | visitors of a public port: copies, requests, connections, a server that was away |
+//! | [`idle`], [`create`] | many idle tunnels, many new devices |
+//! | [`peers`] | those who are compared |
+//! | [`service`] | the program on the device that every peer leads to |
+//! | [`processes`] | memory and end of processes |
+//! | [`report`] | the table and the JSON |
+//!
+//! *Invariant:* nothing is asserted. What cannot be measured is said at the foot of the table, and the rest goes on.
+//! *Invariant:* rounds go from peer to peer, so that a machine that is slower for a while is so for everybody; only
+//! figures of one run may be compared.
 #![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a bench prints its tables and ends by panicking when a part of it does not work"
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
 )]
 
-mod creation;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::arguments::{Arguments, HELP};
+use crate::measures::{Figures, Measure};
+use crate::peers::{Peer, guarded};
+use crate::report::Report;
+use crate::service::Service;
+
+mod arguments;
+mod create;
 mod idle;
-mod measure;
-mod paths;
+mod load;
+mod measures;
+mod peers;
+mod processes;
+mod report;
 mod service;
-mod table;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+/// No round begins that would probably end later than this.
+const BUDGET: Duration = Duration::from_secs(330);
 
-use table::{Better, Table};
-
-/// Rounds of every measurement; each round measures every path once.
-const ROUNDS: usize = 3;
-/// How often each path loses its server.
-const RECONNECTS: usize = 3;
-
-/// What is measured of a path in one round: title, which way is better, and how.
-type Measurement = (&'static str, Better, fn(u16) -> f64);
-
-const MEASUREMENTS: [Measurement; 6] = [
-    ("throughput, 1 stream, MB/s", Better::More, |port| {
-        measure::throughput(port, 1)
-    }),
-    ("throughput, 8 streams, MB/s", Better::More, |port| {
-        measure::throughput(port, 8)
-    }),
-    (
-        "request and response alone, us (p50)",
-        Better::Less,
-        |port| measure::latency(port, Beside::Nothing),
-    ),
-    (
-        "request and response beside a bulk copy, us (p50)",
-        Better::Less,
-        |port| measure::latency(port, Beside::Copy),
-    ),
-    ("the same, us (p99)", Better::Less, |port| {
-        measure::worst_latency(port)
-    }),
-    (
-        "new connections per second, 8 at once",
-        Better::More,
-        measure::connections,
-    ),
-];
-
-/// What else goes through the tunnel while it is measured.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Beside {
-    Nothing,
-    Copy,
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn main() {
-    let service = service::start();
-    let mut paths = paths::all(service);
-    let names: Vec<&str> = paths.iter().map(|path| path.name()).collect();
-    println!(
-        "\nEach figure is min / median / max of {ROUNDS} rounds, then the ratio of medians to Moorline's."
+fn run() -> Result<()> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    if arguments.help {
+        print(HELP);
+        return Ok(());
+    }
+    let mut report = Report::default();
+    report.condition(machine());
+    report.condition(format!("load average before: {}", load_average()));
+    let service = Service::start()?;
+    let mut peers = start_peers(&arguments, &service, &mut report);
+    let start = Instant::now();
+    for round in 1..=arguments.rounds {
+        for measure in &arguments.measures {
+            if round <= measure.most_rounds() {
+                for peer in &mut peers {
+                    take(
+                        *measure,
+                        peer.as_mut(),
+                        round,
+                        &service,
+                        &arguments,
+                        &mut report,
+                    );
+                }
+            }
+        }
+        let spent = start.elapsed();
+        let next = spent / u32::try_from(round).unwrap_or(u32::MAX);
+        if round < arguments.rounds && spent + next > BUDGET {
+            report.note(format!(
+                "{round} rounds only: the machine is slow and the time was up"
+            ));
+            break;
+        }
+    }
+    drop(peers);
+    report.condition(format!(
+        "load average after: {}, {} s",
+        load_average(),
+        start.elapsed().as_secs()
+    ));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench.json");
+    let json = serde_json::to_string_pretty(&report.json())?;
+    std::fs::write(&file, json).with_context(|| format!("write {}", file.display()))?;
+    print(&report.table());
+    Ok(())
+}
+
+fn start_peers(
+    arguments: &Arguments,
+    service: &Service,
+    report: &mut Report,
+) -> Vec<Box<dyn Peer>> {
+    let mut peers = Vec::new();
+    for name in &arguments.peers {
+        progress(&format!("starting {name}"));
+        match peers::start(name, service) {
+            Ok(peer) => peers.push(peer),
+            Err(error) => report.note(format!("{name} is left out: {error:#}")),
+        }
+    }
+    peers
+}
+
+fn take(
+    measure: Measure,
+    peer: &mut dyn Peer,
+    round: usize,
+    service: &Service,
+    arguments: &Arguments,
+    report: &mut Report,
+) {
+    let name = peer.name();
+    let what = format!(
+        "round {round}/{}: {}, {name}",
+        arguments.rounds,
+        measure.name()
     );
-
-    for (title, better, how) in MEASUREMENTS {
-        let mut figures = BTreeMap::<&str, Vec<f64>>::new();
-        for _ in 0..ROUNDS {
-            for path in &paths {
-                figures
-                    .entry(path.name())
-                    .or_default()
-                    .push(how(path.port()));
-            }
+    service.wait_quiet();
+    let measured = guarded(|| measures::measure(measure, peer, service, &arguments.effort));
+    let Figures { values, note } = measured.unwrap_or_else(|error| {
+        progress(&format!("{what}: {error:#}"));
+        Figures {
+            values: Vec::new(),
+            note: Some(format!("{name}, {}: {error:#}", measure.name())),
         }
-        Table::new(title, better).print(&names, &figures);
+    });
+    for (metric, value) in values {
+        let (title, unit, _) = metric.describe();
+        progress(&format!("{what}: {title} {value:.1} {unit}"));
+        report.add(metric, name, value);
     }
-
-    let mut figures = BTreeMap::<&str, Vec<f64>>::new();
-    for _ in 0..RECONNECTS {
-        for path in &mut paths {
-            if let Some(took) = path.reconnect(Duration::from_secs(2)) {
-                figures
-                    .entry(path.name())
-                    .or_default()
-                    .push(took.as_secs_f64() * 1000.0);
-            }
-        }
+    if let Some(note) = note {
+        report.note(note);
     }
-    Table::new(
-        "served again after the server was away for 2 s, ms",
-        Better::Less,
-    )
-    .print(&names, &figures);
-    drop(paths);
+}
 
-    let (mut memory, mut handshakes) = (BTreeMap::new(), BTreeMap::new());
-    let ours = idle::moorline(1000);
-    memory.insert("moorline", vec![ours.kib_each]);
-    handshakes.insert("moorline", vec![ours.per_second]);
-    memory.insert("ssh -R", vec![idle::openssh(service, 30)]);
-    memory.insert("rathole", vec![idle::rathole(service, 1000)]);
-    Table::new(
-        "server memory per idle tunnel, KiB PSS (1,000; OpenSSH 30)",
-        Better::Less,
-    )
-    .print(&names, &memory);
-    Table::new("tunnels brought up per second, 1,000 devices", Better::More)
-        .print(&names, &handshakes);
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| {
+            rest.trim_start_matches([' ', '\t', ':'])
+        });
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} cores, {model}, Linux {}", kernel.trim())
+}
 
-    let figures = BTreeMap::from([(
-        "moorline",
-        (0..ROUNDS).map(|_| creation::per_second()).collect(),
-    )]);
-    Table::new(
-        "create_new_client per second, HTTP, SQLite, durable",
-        Better::More,
-    )
-    .print(&names, &figures);
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what the bench is for")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "a run takes minutes")]
+fn progress(text: &str) {
+    eprintln!("bench: {text}");
 }

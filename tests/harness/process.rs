@@ -45,7 +45,11 @@ pub fn free_port() -> u16 {
 }
 
 /// First of `count` ports in a row that nobody else of this test run was given.
-pub(crate) fn free_ports(count: u16) -> u16 {
+///
+/// # Panics
+/// When there are not as many.
+#[must_use]
+pub fn free_ports(count: u16) -> u16 {
     use std::sync::atomic::{AtomicU32, Ordering};
     /// Start of the range that tests share.
     const FIRST: u32 = 12_000;

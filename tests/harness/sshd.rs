@@ -60,7 +60,8 @@ impl Sshd {
         std::fs::write(self.folder.path().join("sshd_config"), text).unwrap();
     }
 
-    fn launch(&mut self) {
+    /// Starts it again on its port.
+    pub fn launch(&mut self) {
         let config = self.folder.path().join("sshd_config");
         let arguments = ["-D", "-e", "-f", config.to_str().unwrap()];
         let command = in_namespace(self.namespace.as_deref(), &sshd_program(), &arguments);
@@ -90,6 +91,11 @@ impl Sshd {
     /// Starts it again after [`Sshd::kill_all`].
     pub fn restart(&mut self) {
         self.launch();
+    }
+
+    /// Kill -9 of the listener; connections that are up stay.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
     }
 
     /// Its port.

@@ -536,7 +536,12 @@ fn config(host_key: Algorithm) -> Config {
             "{AGENT_IDENT}{}",
             env!("CARGO_PKG_VERSION")
         ))),
-        limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_AFTER),
+        // `Limits::new` insists on at most 1 GiB, which is meant for ciphers with small blocks.
+        limits: Limits {
+            rekey_write_limit: REKEY_BYTES,
+            rekey_read_limit: REKEY_BYTES,
+            rekey_time_limit: REKEY_AFTER,
+        },
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES,
         channel_buffer_size: CHANNEL_QUEUE,

@@ -1,7 +1,7 @@
 //! `admin device list|block|unblock|rm`.
 //!
-//! These change the registry alone. A tunnel that is up is cut by the server when it next asks the registry about the
-//! device; the operator's CLI, which speaks to the server, cuts it at once.
+//! These change the registry alone. A running server looks every few seconds how the connected devices stand
+//! ([`Registry::standings`]) and cuts their tunnels then.
 
 use clap::{Args, Subcommand};
 use moorline_protocol::operator::DeviceState;

@@ -24,7 +24,7 @@ impl Folder {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("moorline.db");
         let place = DataPlace {
-            database_url: format!("sqlite://{}?mode=rwc", database.display()),
+            database_url: Secret::new(format!("sqlite://{}?mode=rwc", database.display())),
             master_key: folder.path().join("master.key"),
         };
         let registry = open(&place).await.unwrap();
@@ -154,7 +154,7 @@ async fn users_get_passwords_that_never_stand_on_the_command_line() {
             .unwrap()
             .unwrap();
         let passwords = crate::passwords::Passwords::new().await.unwrap();
-        let password = moorline_protocol::Secret::new(password.to_owned());
+        let password = Secret::new(password.to_owned());
         passwords
             .verify(password, Some(user.password_hash))
             .await
@@ -279,7 +279,7 @@ async fn devices_are_blocked_unblocked_and_removed() {
 #[tokio::test]
 async fn a_folder_that_is_not_there_is_said() {
     let place = DataPlace {
-        database_url: "sqlite:///nowhere/at/all/moorline.db?mode=rwc".into(),
+        database_url: Secret::new("sqlite:///nowhere/at/all/moorline.db?mode=rwc".into()),
         master_key: "/nowhere/at/all/master.key".into(),
     };
     let error = open(&place).await.unwrap_err().to_string();

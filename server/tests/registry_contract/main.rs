@@ -58,6 +58,7 @@ macro_rules! tell_all {
                 devices::signs_of_life_never_go_back,
                 devices::a_device_without_forward_gets_one,
                 devices::nodes_are_replaced_by_name,
+                devices::how_devices_stand_is_told,
                 devices::events_are_listed_newest_first,
                 people::the_first_account_is_made_once,
                 people::users_log_in_by_name_or_short_id,
