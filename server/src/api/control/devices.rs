@@ -22,6 +22,8 @@ use crate::tunnels::{Cut, TunnelStatus};
 /// Devices in a page unless asked for fewer or more.
 const DEFAULT_LIMIT: u64 = 1000;
 const MAX_LIMIT: u64 = 10_000;
+/// Highest number of connections a minute that can be set.
+const MAX_CONNECTIONS_PER_MINUTE: u32 = 10_000;
 const NOT_FOUND: Refusal = Refusal::not_found("device not found");
 
 #[derive(Deserialize)]
@@ -84,6 +86,22 @@ pub(super) async fn change(
         let metadata = serde_json::json!({"name": device.name, "state": state.as_str()});
         record(&api, &operator.0, &device, "device.state", metadata).await;
     }
+    if let Some(limit) = change
+        .max_connections_per_minute
+        .filter(|limit| *limit != device.max_connections_per_minute)
+    {
+        set_connection_limit(&api, &device, limit).await?;
+        let metadata =
+            serde_json::json!({"name": device.name, "max_connections_per_minute": limit});
+        record(
+            &api,
+            &operator.0,
+            &device,
+            "device.connection_limit",
+            metadata,
+        )
+        .await;
+    }
     let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
     envelope(&api, &device).await
 }
@@ -129,6 +147,22 @@ async fn set_state(api: &Api, device: &Device, state: DeviceState) -> Result<(),
         DeviceState::Blocked => cut(api, device, Cut::Blocked).await,
         DeviceState::Inactive => cut(api, device, Cut::Inactive).await,
     }
+    Ok(())
+}
+
+/// Applies to visitors from now on; connections that are up stay.
+async fn set_connection_limit(api: &Api, device: &Device, limit: u32) -> Result<(), Refusal> {
+    if limit > MAX_CONNECTIONS_PER_MINUTE {
+        let text = "max_connections_per_minute must be a number from 0 to 10000";
+        return Err(Refusal::bad(text));
+    }
+    let changed = api.registry().set_connection_limit(device.id, limit);
+    if !changed.await? {
+        return Err(NOT_FOUND);
+    }
+    api.change_ports(device.id, |forward| {
+        forward.max_connections_per_minute = limit;
+    });
     Ok(())
 }
 
