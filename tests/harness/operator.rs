@@ -101,7 +101,9 @@ impl Operator {
     pub fn wait_online(&self, name: &str, before: Option<u64>) -> u64 {
         let mut found = 0;
         eventually(&format!("{name} is online"), || {
-            let device = self.device(name);
+            let Some(device) = self.try_device(name) else {
+                return false;
+            };
             found = device.tunnel.map_or(0, |tunnel| tunnel.generation);
             device.online && found > 0 && Some(found) != before
         });

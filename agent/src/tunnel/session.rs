@@ -536,7 +536,7 @@ fn config(host_key: Algorithm) -> Config {
             "{AGENT_IDENT}{}",
             env!("CARGO_PKG_VERSION")
         ))),
-        // Not `Limits::new`, which refuses more than a GiB.
+        // `Limits::new` insists on at most 1 GiB, which is meant for ciphers with small blocks.
         limits: Limits {
             rekey_write_limit: REKEY_BYTES,
             rekey_read_limit: REKEY_BYTES,

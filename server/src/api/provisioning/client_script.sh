@@ -58,8 +58,8 @@ END_OF_USAGE
 }
 
 make_state_dir() {
-    mkdir -p "$STATE_DIR" 2>/dev/null && [ -w "$STATE_DIR" ] ||
-        fail "cannot write to $STATE_DIR (set MOORLINE_STATE_DIR)"
+    mkdir -p "$STATE_DIR" 2>/dev/null
+    [ -w "$STATE_DIR" ] || fail "cannot write to $STATE_DIR (set MOORLINE_STATE_DIR)"
 }
 
 # --- which ssh -------------------------------------------------------------
@@ -169,11 +169,26 @@ post() {
         shift 2
         curl "$@" "$API_URL$path"
     elif have wget; then
-        set -- "$1" "$2" -q -T 30 -O - --post-file="$1"
-        [ -n "${MOORLINE_CA_FILE:-}" ] && set -- "$@" --ca-certificate="$MOORLINE_CA_FILE"
-        path=$2
-        shift 2
-        wget "$@" "$API_URL$path"
+        case $(wget --help 2>&1) in
+        *BusyBox*)
+            # It checks no certificate and, as often built, knows no time limit.
+            if [ -n "${MOORLINE_CA_FILE:-}${API_PIN:-}" ]; then
+                say "this wget cannot check the certificate of $API_URL; install curl"
+                return 1
+            fi
+            wget -q -O - --post-file="$1" "$API_URL$2"
+            ;;
+        *)
+            if [ -n "${MOORLINE_CA_FILE:-}" ]; then
+                wget -q -T 30 -t 1 -O - --post-file="$1" --ca-certificate="$MOORLINE_CA_FILE" "$API_URL$2"
+            elif [ -n "${API_PIN:-}" ]; then
+                say "set MOORLINE_CA_FILE to the certificate of $API_URL, or install curl"
+                return 1
+            else
+                wget -q -T 30 -t 1 -O - --post-file="$1" "$API_URL$2"
+            fi
+            ;;
+        esac
     else
         say "neither curl nor wget is installed"
         return 1
@@ -216,7 +231,7 @@ between() {
 
 now() {
     # Seconds since boot do not jump when the clock is set.
-    if read -r uptime _ </proc/uptime 2>/dev/null; then
+    if read -r uptime _ 2>/dev/null </proc/uptime; then
         echo "${uptime%%.*}"
     else
         date +%s
@@ -278,10 +293,15 @@ read_messages() {
             say "connected to $SERVER_HOST, port $REMOTE_PORT leads here"
             ;;
         debug[123]:* | OpenSSH_* | Authenticated* | '' | 'Transferred: '* | 'Bytes per second: '*) ;;
-        *"ost key verification failed"* | *"ost key mismatch"* | *"REMOTE HOST IDENTIFICATION"* | \
-            *"not in the trusted hosts file"* | *"idn't validate host key"* | *"No "*" host key is known"*)
+        *"ost key verification failed"* | *"ost key mismatch"* | *"idn't validate host key"*)
             echo mismatch >"$STATUS_FILE"
             say "HOST KEY MISMATCH: $SERVER_HOST does not have the host key this script knows; not connecting"
+            ;;
+        *"not in the trusted hosts file"*)
+            echo mismatch >"$STATUS_FILE"
+            say "HOST KEY MISMATCH: $SERVER_HOST has no host key of the kind this script knows; not connecting"
+            # dropbear would ask whether to go on, and wait.
+            kill "$child" 2>/dev/null
             ;;
         *"ermission denied"* | *"o auth methods could be used"* | *"oo many authentication failures"*)
             echo refused >"$STATUS_FILE"
@@ -314,6 +334,7 @@ watch_dropbear() {
             sleep 5
             kill -0 "$1" 2>/dev/null || return 0
             echo connected >"$STATUS_FILE"
+            say "connected to $SERVER_HOST, port $REMOTE_PORT leads here"
             return 0
         fi
     done
@@ -327,10 +348,11 @@ tunnel() {
     find_identity || { ended=refused; return; }
     rm -f "$FIFO"
     mkfifo "$FIFO" || { ended=lost; return; }
-    read_messages <"$FIFO" &
-    reader=$!
+    # Opening the pipe waits for its other end, so the order does not matter; the reader has to know the child.
     "$FLAVOUR" </dev/null >"$FIFO" 2>&1 &
     child=$!
+    read_messages <"$FIFO" &
+    reader=$!
     watcher=
     if [ "$FLAVOUR" = dropbear ]; then
         watch_dropbear "$child" &
