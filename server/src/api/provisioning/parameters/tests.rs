@@ -113,14 +113,7 @@ fn bad_values_get_the_words_of_the_contract() {
         (
             "username",
             "username must be at most 64 characters without blanks",
-            vec![
-                "a b",
-                "a\tb",
-                "a\u{7}",
-                "a\u{a0}b",
-                "a\u{202e}b",
-                &a65,
-            ],
+            vec!["a b", "a\tb", "a\u{7}", "a\u{a0}b", "a\u{202e}b", &a65],
         ),
         (
             "public_key",
@@ -140,14 +133,7 @@ fn bad_values_get_the_words_of_the_contract() {
         (
             "hardware",
             "hardware must be a JSON object of at most 4096 bytes",
-            vec![
-                "[]",
-                "1",
-                "{",
-                "null",
-                "\"x\"",
-                &hardware,
-            ],
+            vec!["[]", "1", "{", "null", "\"x\"", &hardware],
         ),
     ];
     let mut seen = 0;
