@@ -130,11 +130,6 @@ impl Api {
         &self.0.parts.ports
     }
 
-    /// Changes the rules of a device's open public ports.
-    fn change_ports(&self, device: DeviceId, change: impl Fn(&mut PublicForward)) {
-        self.0.parts.ports.change(device, change);
-    }
-
     /// Every route of the server.
     pub fn router(self) -> Router {
         Router::new()

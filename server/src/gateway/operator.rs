@@ -15,7 +15,7 @@ use russh::{
     Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::upstream::{self, Upstream};
@@ -32,6 +32,8 @@ const BACKLOG_BYTES: usize = 16 * 1024 * 1024;
 const BACKLOG_MESSAGES: usize = 4096;
 /// How long the device may take to end a session that the operator closed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end of a program's output waits for its exit status.
+const END_OF_OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 /// Exit status of a session that did not reach the device, as ssh itself would say it.
 const UNREACHED: u32 = 255;
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
@@ -236,24 +238,39 @@ impl OperatorLogin {
         mut up_read: ChannelReadHalf,
         write: &ChannelWriteHalf<Msg>,
     ) {
-        while let Some(message) = up_read.wait().await {
+        let mut ending = Ending::default();
+        loop {
+            let message = tokio::select! {
+                message = up_read.wait() => message,
+                () = ending.held_long_enough() => Some(ChannelMsg::Eof),
+            };
+            let Some(message) = message else { break };
             let sent = match message {
                 ChannelMsg::Data { data } => write.data_bytes(data).await,
                 ChannelMsg::ExtendedData { data, ext } => {
                     write.extended_data_bytes(ext, data).await
                 }
-                ChannelMsg::Eof => write.eof().await,
-                ChannelMsg::ExitStatus { exit_status } => write.exit_status(exit_status).await,
+                ChannelMsg::Eof if ending.may_pass() => write.eof().await,
+                ChannelMsg::Eof => {
+                    ending.hold();
+                    Ok(())
+                }
+                ChannelMsg::ExitStatus { exit_status } => {
+                    ending.has_status = true;
+                    write.exit_status(exit_status).await
+                }
                 ChannelMsg::ExitSignal {
                     signal_name,
                     core_dumped,
                     error_message,
                     lang_tag,
-                } => self
-                    .handle
-                    .exit_signal_request(id, signal_name, core_dumped, error_message, lang_tag)
-                    .await
-                    .map_err(|()| russh::Error::SendError),
+                } => {
+                    ending.has_status = true;
+                    self.handle
+                        .exit_signal_request(id, signal_name, core_dumped, error_message, lang_tag)
+                        .await
+                        .map_err(|()| russh::Error::SendError)
+                }
                 ChannelMsg::Failure => {
                     let text = "The device refused the request.\r\n";
                     write
@@ -263,12 +280,15 @@ impl OperatorLogin {
                     write.exit_status(UNREACHED).await.unwrap_or_default();
                     return;
                 }
-                ChannelMsg::Close => return,
+                ChannelMsg::Close => break,
                 _ => Ok(()),
             };
             if sent.is_err() {
                 return;
             }
+        }
+        if ending.held_since.is_some() && !ending.passed {
+            write.eof().await.unwrap_or_default();
         }
     }
 
@@ -305,6 +325,34 @@ impl OperatorLogin {
         let target = jump_target(&device, port).ok_or_else(|| OpenError::NoForward.to_string())?;
         let stream = self.open(device.id, target).await?;
         Ok((device, stream))
+    }
+}
+
+/// Keeps the end of output back until the exit status is there. A client that has seen the end of output and has sent
+/// its own closes the channel, and what comes after that is lost.
+#[derive(Debug, Default)]
+struct Ending {
+    has_status: bool,
+    held_since: Option<Instant>,
+    passed: bool,
+}
+
+impl Ending {
+    fn may_pass(&self) -> bool {
+        self.has_status || self.held_since.is_some()
+    }
+
+    fn hold(&mut self) {
+        self.held_since = Some(Instant::now());
+    }
+
+    /// A program may close its output and go on: then the end of output is passed on without a status.
+    async fn held_long_enough(&mut self) {
+        match self.held_since {
+            Some(since) if !self.passed => sleep_until(since + END_OF_OUTPUT_PATIENCE).await,
+            _ => std::future::pending().await,
+        }
+        self.passed = true;
     }
 }
 
