@@ -18,7 +18,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::forward::PublicPorts;
+use crate::forward::{PublicForward, PublicPorts};
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;
@@ -131,6 +131,11 @@ impl Api {
 
     fn ports(&self) -> &PublicPorts {
         &self.0.parts.ports
+    }
+
+    /// Changes the rules of a device's open public ports.
+    fn change_ports(&self, device: DeviceId, change: impl Fn(&mut PublicForward)) {
+        self.0.parts.ports.change(device, change);
     }
 
     /// Every route of the server.

@@ -38,7 +38,7 @@ fn an_operator_logs_in_looks_around_and_reaches_a_device_by_plain_ssh() {
     let home = Home(TempDir::new().unwrap());
 
     // Nobody is logged in yet, then with the wrong password, then with the right one.
-    assert_eq!(home.run(&["device", "list"]).code, 3);
+    assert_eq!(home.run(&["device", "list"]).code, 4);
     let login = [
         "login",
         &server.url(),
@@ -73,7 +73,10 @@ fn an_operator_logs_in_looks_around_and_reaches_a_device_by_plain_ssh() {
     home.run(&["key", "add", key.public_file().to_str().unwrap()])
         .ok();
     assert!(home.run(&["key", "list"]).ok().contains("SHA256:"));
-    let by_program = home.run(&["ssh", "yawl", "--", "echo", "through the program"]);
+    // ssh itself looks for keys in the home that the user database names, not in $HOME.
+    let identity = key.private_file().to_str().unwrap();
+    let ssh = |line: &[&str]| home.run(&[&["ssh", "-i", identity], line].concat());
+    let by_program = ssh(&["yawl", "--", "echo", "through the program"]);
     assert_eq!(by_program.ok(), "through the program\n");
 
     home.run(&["ssh-config", "--yes"]).ok();
@@ -93,9 +96,9 @@ fn an_operator_logs_in_looks_around_and_reaches_a_device_by_plain_ssh() {
 
     // Renamed, blocked, unblocked, removed.
     home.run(&["device", "rename", "yawl", "ketch"]).ok();
-    assert!(home.run(&["ssh", "ketch", "--", "true"]).code == 0);
+    assert!(ssh(&["ketch", "--", "true"]).code == 0);
     home.run(&["device", "block", "ketch"]).ok();
-    assert_ne!(home.run(&["ssh", "ketch", "--", "true"]).code, 0);
+    assert_ne!(ssh(&["ketch", "--", "true"]).code, 0);
     home.run(&["device", "unblock", "ketch"]).ok();
     device.stop();
     home.run(&["device", "rm", "ketch", "--yes"]).ok();
