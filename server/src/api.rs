@@ -81,6 +81,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Shared {
     parts: Parts,
+    /// API keys looked up a moment ago, for `create_new_client`.
+    recent_keys: provisioning::KeyCache,
     /// Calls by API key, over all surfaces.
     key_calls: RateLimiter<String>,
     /// Calls with a quadruple, by device.
@@ -108,6 +110,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             parts,
+            recent_keys: provisioning::KeyCache::default(),
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),

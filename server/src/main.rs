@@ -10,8 +10,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use moorline_server::admin::{self, AdminArgs, DataPlace};
 use moorline_server::api::openapi;
 use moorline_server::config::file::LogFormat;
-use moorline_server::config::{Config, Overrides, PortRange};
+use moorline_server::config::{Config, Overrides, PortRange, Tls, TlsSource};
 use moorline_server::serve::{make_data_dir, serve};
+use moorline_server::tls;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -118,7 +119,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::CheckConfig(args) => {
-            args.load()?;
+            let config = args.load()?;
+            if let Some(Tls { source, .. }) = &config.tls
+                && *source != TlsSource::SelfSigned
+            {
+                tls::load(source, &config.data_dir, &config.public_host)?;
+            }
             print("configuration is good\n")
         }
         Command::Admin(cli) => run_admin(cli),

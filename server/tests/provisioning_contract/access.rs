@@ -71,6 +71,25 @@ pub(crate) async fn keys_without_right_are_32_with_one_text(bed: &Bed) {
     assert_eq!(reply.verdict().0, 32, "the quadruple only");
 }
 
+pub(crate) async fn a_revoked_key_is_refused_at_once(bed: &Bed) {
+    for bad in ["22", "0"] {
+        let key = bed.make_key(KeyWish::default()).await;
+        let made = bed.bare("create_new_client", &[("api_key", &key)]).await;
+        assert_eq!(made.verdict().0, 0);
+        let keys = bed.registry.api_keys(bed.account).await.unwrap();
+        let newest = &keys.last().unwrap().id;
+        assert!(
+            bed.registry
+                .revoke_api_key(bed.account, newest)
+                .await
+                .unwrap()
+        );
+        let again = [("api_key", key.as_str()), ("fwport", bad)];
+        let told = bed.bare("create_new_client", &again).await.verdict();
+        assert_eq!(told, (32, REFUSED.into()));
+    }
+}
+
 pub(crate) async fn a_device_context_sees_its_devices_only(bed: &Bed) {
     let mine = bed.device(&[]).await;
     let other = bed.device(&[]).await;

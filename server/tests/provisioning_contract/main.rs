@@ -51,6 +51,7 @@ macro_rules! contract {
                 conventions::bad_parameters_are_named,
                 conventions::checks_come_in_their_order,
                 access::keys_without_right_are_32_with_one_text,
+                access::a_revoked_key_is_refused_at_once,
                 access::a_device_context_sees_its_devices_only,
                 access::a_foreign_account_is_as_if_it_were_not,
                 access::the_quadruple_opens_the_calls_of_its_device,
