@@ -371,6 +371,24 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_understood_with_and_without_its_comment_signs() {
+        let example = include_str!("../dist/agent.toml");
+        check(example).unwrap();
+        let settings = example.lines().filter(|line| {
+            let bare = line.strip_prefix('#').unwrap_or_default();
+            bare.starts_with(|c: char| c.is_ascii_lowercase()) && bare.contains(" = ")
+        });
+        let mut seen = 0;
+        for setting in settings.filter_map(|line| line.strip_prefix('#')) {
+            let in_trust = setting.starts_with("server_spki") || setting.starts_with("ca_file");
+            let section = if in_trust { "[trust]\n" } else { "" };
+            check(&format!("{section}{setting}")).unwrap();
+            seen += 1;
+        }
+        assert_eq!(seen, 16);
+    }
+
+    #[test]
     fn every_setting_is_understood() {
         let config = check(
             r#"

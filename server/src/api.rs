@@ -23,7 +23,7 @@ use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;
 use crate::registry::Registry;
-use crate::registry::model::{DeviceId, ForwardId};
+use crate::registry::model::DeviceId;
 use crate::tunnels::Tunnels;
 
 pub mod control;
@@ -126,9 +126,8 @@ impl Api {
         &self.0.parts.identity
     }
 
-    /// Payload bytes of a forward since the node started.
-    fn forward_bytes(&self, forward: ForwardId) -> u64 {
-        self.0.parts.ports.bytes(forward)
+    fn ports(&self) -> &PublicPorts {
+        &self.0.parts.ports
     }
 
     /// Every route of the server.

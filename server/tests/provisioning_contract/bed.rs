@@ -30,7 +30,7 @@ const DEVICE_SCOPES: [Scope; 4] = [
 ];
 
 pub(crate) struct Bed {
-    _folder: TempDir,
+    folder: TempDir,
     stop: CancellationToken,
     running: JoinHandle<()>,
     pub(crate) registry: Registry,
@@ -91,7 +91,7 @@ impl Bed {
         let registry = Registry::open(url.expose(), keys).await.unwrap();
         let account = registry.first_account().await.unwrap().id;
         Self {
-            _folder: folder,
+            folder,
             stop,
             running,
             registry,
@@ -101,6 +101,11 @@ impl Bed {
             key: String::new(),
             story: 1,
         }
+    }
+
+    /// The data folder of the server.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A new account, key and source address.
@@ -128,7 +133,11 @@ impl Bed {
         let new = NewApiClient {
             name: None,
             context: wish.context,
-            scope: wish.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            scope: wish
+                .scopes
+                .iter()
+                .map(|scope| scope.as_str().to_owned())
+                .collect(),
             rate_limit: wish.rate,
             limits: wish.limits,
         };
@@ -222,7 +231,10 @@ impl Bed {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the handle is awaited in `Bed::stop`")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the handle is awaited in `Bed::stop`"
+)]
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(task)
 }
@@ -243,11 +255,17 @@ pub(crate) fn device_id(text: &str) -> DeviceId {
 }
 
 pub(crate) fn text(json: &Value, key: &str) -> String {
-    json[key].as_str().unwrap_or_else(|| panic!("{key} in {json}")).to_owned()
+    json[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} in {json}"))
+        .to_owned()
 }
 
 pub(crate) fn refs<'a>(pairs: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    pairs.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
 }
 
 /// An OpenSSH public key that no other call gave.

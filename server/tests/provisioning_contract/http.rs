@@ -28,14 +28,21 @@ impl Reply {
         })
     }
 
-    /// Code and message; checks the shape that every object has.
+    /// Code and message; checks the shape that every object has. A list is a success.
     pub(crate) fn verdict(&self) -> (u64, String) {
         assert_eq!(self.header("content-type"), Some("application/json"));
         let json = self.json();
+        if json.is_array() {
+            return (0, "OK".to_owned());
+        }
         let code = json["error_code"].as_u64().unwrap();
         let offline = json["message"] == "offline";
-        assert_eq!(json["success"].as_bool().unwrap(), code == 0 || offline, "{json}");
-        assert_eq!(self.status, if code == 22 { 429 } else { self.status });
+        assert_eq!(
+            json["success"].as_bool().unwrap(),
+            code == 0 || offline,
+            "{json}"
+        );
+        assert_eq!(self.status == 429, code == 22, "{json}");
         (code, json["message"].as_str().unwrap().to_owned())
     }
 }
@@ -71,8 +78,13 @@ pub(crate) async fn raw(server: SocketAddr, from: IpAddr, bytes: &[u8]) -> Reply
         stream.read_to_end(&mut answer).await.unwrap();
         answer
     };
-    let answer = timeout(PATIENCE, exchange).await.expect("an answer in time");
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let answer = timeout(PATIENCE, exchange)
+        .await
+        .expect("an answer in time");
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     let mut reply = Reply {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
@@ -81,7 +93,11 @@ pub(crate) async fn raw(server: SocketAddr, from: IpAddr, bytes: &[u8]) -> Reply
     };
     let rest = &answer[end + 4..];
     let chunked = reply.header("transfer-encoding") == Some("chunked");
-    let body = if chunked { unchunk(rest) } else { rest.to_vec() };
+    let body = if chunked {
+        unchunk(rest)
+    } else {
+        rest.to_vec()
+    };
     reply.body = String::from_utf8(body).unwrap();
     reply
 }

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+#[allow(dead_code, reason = "shared with the operator calls")]
 mod bed;
 mod conventions;
 mod creation;

@@ -31,6 +31,9 @@ REFUSAL_PAUSE=60       # after a refusal or a wrong host key
 SETTLED_SECS=30        # a tunnel that lived so long starts with short pauses again
 LOG_LINES=200          # kept in the log file
 
+# Not for this script, but for agents that read the constants.
+: "${GATEWAY_KEY-}"
+
 child=
 reader=
 waiter=
@@ -403,10 +406,10 @@ birth() {
     read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id
     stat=
     read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
-    # After the name, which may hold blanks, the start time is the 20th field.
+    # After the name, which may hold blanks: the state, and as 20th field the start time.
     # shellcheck disable=SC2086 # split on purpose
     set -- ${stat##*) }
-    [ $# -ge 20 ] && shift 19 && echo "$boot/$1"
+    [ "$1" != Z ] && [ $# -ge 20 ] && shift 19 && echo "$boot/$1"
 }
 
 # Whether file $1 names a process that runs; sets pid.
@@ -417,7 +420,12 @@ runs() {
     case $pid in
     '' | *[!0-9]*) return 1 ;;
     esac
-    kill -0 "$pid" 2>/dev/null && [ "$(birth "$pid")" = "$born" ]
+    alive "$pid" "$born"
+}
+
+# Whether process $1 is the one born at $2.
+alive() {
+    kill -0 "$1" 2>/dev/null && [ "$(birth "$1")" = "$2" ]
 }
 
 # Puts our number into the pid file; fails when another of us runs.
@@ -494,7 +502,7 @@ stop() {
     fi
     kill "$pid" 2>/dev/null
     tries=0
-    while runs "$PID_FILE"; do
+    while alive "$pid" "$born"; do
         if [ "$tries" -ge 10 ]; then
             fail "process $pid does not end"
         fi

@@ -143,7 +143,7 @@ fn bad_values_get_the_words_of_the_contract() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 48);
+    assert_eq!(seen, 46);
 }
 
 #[test]
