@@ -19,7 +19,7 @@ use crate::state::{Identity, StateError, StateFolder, StateLock};
 use crate::status::{Activity, StatusBoard};
 use crate::tunnel::keepalive::{Keepalive, Pace};
 use crate::tunnel::meter::Meter;
-use crate::tunnel::{self, ConnectError, Limits, Tunnel, TunnelEnd};
+use crate::tunnel::{ConnectError, Limits, Tunnel, TunnelEnd};
 use crate::wakeups::{self, Wakeups};
 use crate::{gateway_key, inventory};
 
@@ -175,6 +175,7 @@ impl Agent {
             let next = self.reconnect.after(&ended, dice());
             let mut reason = reason;
             if next.ask == AskApi::Yes {
+                tracing::warn!(reason, "tunnel is down; asking the API where the node is");
                 match self.renew(&mut enrolled).await {
                     Renewed::Stopped => return,
                     Renewed::Changed => continue,
@@ -194,7 +195,7 @@ impl Agent {
         let tunnel = Tunnel {
             provision: &enrolled.provision,
             key: &enrolled.key,
-            hello: hello(enrolled.provision.forward.local_port, limits, pace).await,
+            hello: hello(limits, pace),
             pace,
             limits,
             meter: &self.meter,
@@ -332,17 +333,14 @@ fn judge_failure(error: &ConnectError) -> (Ended, String) {
     (ended, error.to_string())
 }
 
-async fn hello(local_port: u16, limits: Limits, pace: Pace) -> Hello {
-    let keys = tunnel::sshd_host_keys(local_port).await;
+/// What is known before the tunnel is up.
+fn hello(limits: Limits, pace: Pace) -> Hello {
     Hello {
         agent_version: env!("CARGO_PKG_VERSION").into(),
         boot_id: inventory::boot_id(),
         hostname: inventory::hostname(),
         hardware: inventory::hardware(Path::new("/")),
-        sshd_host_keys: keys
-            .iter()
-            .filter_map(|key| key.to_openssh().ok())
-            .collect(),
+        sshd_host_keys: Vec::new(),
         stream_credit_bytes: limits.stream_credit_bytes,
         keepalive_secs: Keepalive::longest_silence_secs(pace),
     }

@@ -14,7 +14,6 @@
 use std::time::Duration;
 
 use moorline_protocol::control::Hello;
-use ssh_key::PublicKey;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +35,10 @@ use keepalive::Pace;
 use meter::Meter;
 use session::Session;
 
-/// Time for one host key of the device's own sshd.
+/// Time for one host key of the device's own sshd; slow CPUs need a second or two.
 const HOST_KEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the first words of an sshd. It speaks first; what stays silent is something else.
+const BANNER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why there is no tunnel.
 #[derive(Debug, Error)]
@@ -147,7 +148,7 @@ impl Tunnel<'_> {
     /// # Errors
     /// [`ConnectError`] when it never came up.
     pub async fn hold(
-        self,
+        mut self,
         wakeups: &mut Wakeups,
         stop: &CancellationToken,
     ) -> Result<TunnelEnd, ConnectError> {
@@ -158,10 +159,14 @@ impl Tunnel<'_> {
             let user = &provision.ssh_user;
             Session::open(socket, host_key, user, self.key, self.meter.clone()).await
         };
-        let (session, openings) = tokio::select! {
-            session = connect => session?,
+        // The device's own sshd is asked meanwhile.
+        let both = async { tokio::join!(connect, sshd_host_keys(provision.forward.local_port)) };
+        let (session, host_keys) = tokio::select! {
+            both = both => both,
             () = stop.cancelled() => return Ok(TunnelEnd::Stopped),
         };
+        let (session, openings) = session?;
+        self.hello.sshd_host_keys = host_keys;
         Ok(hold::Holder::new(self, session, openings)
             .run(wakeups, stop)
             .await)
@@ -188,16 +193,28 @@ pub async fn try_login(provision: &Provision, key: &DeviceKey) -> Result<(), Con
     Ok(())
 }
 
-/// The host keys that the device's own sshd shows at `port`; none when there is no sshd.
-pub async fn sshd_host_keys(port: u16) -> Vec<PublicKey> {
+/// The host keys that the device's own sshd shows at `port`, `type base64`; none when there is no sshd.
+async fn sshd_host_keys(port: u16) -> Vec<String> {
     let mut keys = Vec::new();
     for algorithm in session::HOST_KEY_ALGORITHMS {
-        let Ok(socket) = stream::connect(port).await else {
+        let Some(socket) = connect_to_sshd(port).await else {
             break;
         };
-        keys.extend(session::offered_host_key(socket, algorithm, HOST_KEY_TIMEOUT).await);
+        let key = session::offered_host_key(socket, algorithm, HOST_KEY_TIMEOUT).await;
+        keys.extend(key.and_then(|key| key.to_openssh().ok()));
     }
     keys
+}
+
+/// A connection to `port` of the device, if it is an SSH server that answers.
+async fn connect_to_sshd(port: u16) -> Option<tokio::net::TcpStream> {
+    const BANNER: &[u8] = b"SSH-";
+    let socket = stream::connect(port).await.ok()?;
+    let mut first = [0; BANNER.len()];
+    let peeked = tokio::time::timeout(BANNER_TIMEOUT, socket.peek(&mut first)).await;
+    let read = peeked.ok()?.ok()?;
+    // A first packet may hold fewer bytes; nothing else begins that way.
+    (read > 0 && BANNER.starts_with(first.get(..read)?)).then_some(socket)
 }
 
 /// Whether something listens at `port` of the device.

@@ -98,7 +98,7 @@ impl<'a> Holder<'a> {
                 () = sleep_until(look_at) => Event::Look,
             };
             if let Err(end) = self.handle(event, &mut control).await {
-                return self.goodbye(end, control, speakers).await;
+                return self.goodbye(end, control).await;
             }
         }
     }
@@ -357,31 +357,32 @@ impl<'a> Holder<'a> {
         }
     }
 
-    async fn goodbye(
-        mut self,
-        end: TunnelEnd,
-        control: Option<Control>,
-        mut speakers: JoinSet<()>,
-    ) -> TunnelEnd {
+    async fn goodbye(mut self, end: TunnelEnd, mut control: Option<Control>) -> TunnelEnd {
         if !matches!(end, TunnelEnd::Stopped | TunnelEnd::Reprovision) {
             return end;
         }
         let last_words = async {
-            for message in [self.counters(), ToServer::Bye] {
-                if self.say(control.as_ref(), message).is_err() {
-                    return;
-                }
+            if let Some(control) = &mut control {
+                self.say_goodbye(control).await?;
             }
-            // Without its queue the speaker ends once everything is said.
-            drop(control);
-            while speakers.join_next().await.is_some() {}
             self.session.disconnect().await;
             self.session.ended().await;
+            Ok::<_, Gone>(())
         };
-        if timeout(GOODBYE_TIMEOUT, last_words).await.is_err() {
+        if !matches!(timeout(GOODBYE_TIMEOUT, last_words).await, Ok(Ok(()))) {
             tracing::debug!("the goodbye did not leave in time");
         }
         end
+    }
+
+    /// The last words, and a sign that the server has read them.
+    async fn say_goodbye(&self, control: &mut Control) -> Result<(), Gone> {
+        let id = self.echo_id.wrapping_add(1);
+        for message in [self.counters(), ToServer::Bye, ToServer::Echo { id }] {
+            control.say(message)?;
+        }
+        while control.next().await? != (ToAgent::EchoReply { id }) {}
+        Ok(())
     }
 }
 
