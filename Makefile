@@ -8,6 +8,7 @@ SHELL := /bin/bash
 FEATURES := --features moorline-agent/fault-points
 # What the bench runs; one selection for both of its commands, so that nothing is compiled twice.
 BENCHED := -p moorline-server -p moorline-agent -p moorline-e2e
+PROGRAMS := --bin moorline-server --bin moorline-agent --bin moorline
 export PATH := $(CURDIR)/target/tools/bin:$(CURDIR)/target/tools/venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 help: ## lists the commands
@@ -19,7 +20,7 @@ setup: ## installs what the tests need: Debian packages as root, tools into targ
 
 build: ## builds server, agent and CLI for this machine
 	@tests/setup build
-	cargo build --release -p moorline-server -p moorline-agent -p moorline
+	cargo build --release --workspace $(PROGRAMS)
 
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo

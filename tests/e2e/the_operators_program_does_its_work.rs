@@ -38,7 +38,7 @@ fn an_operator_logs_in_looks_around_and_reaches_a_device_by_plain_ssh() {
     let home = Home(TempDir::new().unwrap());
 
     // Nobody is logged in yet, then with the wrong password, then with the right one.
-    assert_eq!(home.run(&["device", "list"]).code, 4);
+    assert_eq!(home.run(&["device", "list"]).code, 3);
     let login = [
         "login",
         &server.url(),
