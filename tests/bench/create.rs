@@ -45,7 +45,7 @@ pub(crate) fn rate(count: u16) -> Result<Rate> {
         ports: count,
         ..ServerOptions::default()
     });
-    let api_key = unlimited_key(&server);
+    let api_key = server.full_key("factory");
     let public_keys = (0..count)
         .map(|_| public_key())
         .collect::<Result<VecDeque<_>>>()?;
@@ -69,12 +69,6 @@ pub(crate) fn rate(count: u16) -> Result<Rate> {
         answered: created.len(),
         survived,
     })
-}
-
-/// An API key that may be used as often as it goes.
-pub(crate) fn unlimited_key(server: &TestServer) -> String {
-    let scopes = "device:create,device:read";
-    server.key_with(&["--name", "factory", "--scope", scopes, "--rate-limit", "-1"])
 }
 
 fn public_key() -> Result<String> {

@@ -98,12 +98,14 @@ fn serve(mut visitor: TcpStream, counters: &Counters) -> std::io::Result<()> {
                 };
             }
         }
-        _ => {
+        [b'E'] => {
             let mut request = [0; REQUEST_BYTES];
             loop {
                 visitor.read_exact(&mut request)?;
                 visitor.write_all(&request)?;
             }
         }
+        // The agent looks whether an sshd is here.
+        _ => return Ok(()),
     }
 }

@@ -89,7 +89,7 @@ impl Peer for Moorline {
             ports: u16::try_from(count).context("too many idle tunnels")?,
             ..ServerOptions::default()
         });
-        let api_key = create::unlimited_key(&server);
+        let api_key = server.full_key("factory");
         let logins = logins(&server, &api_key, count)?;
         let process = server.process().id();
         let before_bytes = processes::memory_bytes(&[process])?;
