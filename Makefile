@@ -6,6 +6,9 @@ SHELL := /bin/bash
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
+# What the bench runs; one selection for both of its commands, so that nothing is compiled twice.
+BENCHED := -p moorline-server -p moorline-agent -p moorline-e2e
+PROGRAMS := --bin moorline-server --bin moorline-agent --bin moorline
 export PATH := $(CURDIR)/target/tools/bin:$(CURDIR)/target/tools/venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 help: ## lists the commands
@@ -17,7 +20,7 @@ setup: ## installs what the tests need: Debian packages as root, tools into targ
 
 build: ## builds server, agent and CLI for this machine
 	@tests/setup build
-	cargo build --release -p moorline-server -p moorline-agent -p moorline
+	cargo build --release --workspace $(PROGRAMS)
 
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
@@ -36,10 +39,10 @@ e2e: binaries ## only the stories with real clients, servers and networks (root,
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
 
-bench: ## prints Moorline beside plain TCP, OpenSSH and rathole
+bench: ## prints Moorline beside plain TCP, OpenSSH and rathole; ARGS="--help" tells more
 	@tests/setup bench
-	cargo build --release -p moorline-server -p moorline-agent -p moorline
-	cargo bench -p moorline-e2e --bench compare
+	cargo build --release $(BENCHED) --bins --bench compare
+	cargo bench $(BENCHED) --bench compare -- $(ARGS)
 
 # The stories drive the real programs, so these are built before the tests start.
 binaries:

@@ -328,10 +328,13 @@ fn absolute(key: &str, path: PathBuf) -> Result<PathBuf, ConfigError> {
 
 /// A pin: base64 or hexadecimal of a SHA-256, `sha256/` before it or not.
 fn pin(text: &str) -> Result<[u8; 32], ConfigError> {
-    let bare = text
-        .strip_prefix("sha256//")
-        .or_else(|| text.strip_prefix("sha256/"))
-        .unwrap_or(text);
+    // `sha256/` and `sha256//` are both in use, and a digest may itself begin with a slash.
+    let bare = text.strip_prefix("sha256/").unwrap_or(text);
+    let bare = if bare.len() == 45 {
+        bare.strip_prefix('/').unwrap_or(bare)
+    } else {
+        bare
+    };
     let decoded = if bare.len() == 64 {
         data_encoding::HEXLOWER_PERMISSIVE.decode(bare.as_bytes())
     } else {

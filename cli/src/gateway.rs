@@ -3,7 +3,7 @@
 //! *Invariant:* the gateway's host key is always checked strictly, against the one the server told at
 //! login; nothing a server sends can become an option or a second line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use moorline_protocol::operator::GatewayInfo;
 
@@ -11,6 +11,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::private_file::{self, PRIVATE};
 use crate::profile::{ProfileName, Store};
+
+/// The keys that ssh tries by itself, in its order.
+pub(crate) const USUAL_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
 /// `gateway`, unless something in it could mean more than it should to ssh.
 pub(crate) fn checked(gateway: GatewayInfo) -> Result<GatewayInfo, Failure> {
@@ -98,6 +101,8 @@ pub(crate) struct Route<'a> {
     pub(crate) operator: &'a str,
     /// The profile's file of host keys.
     pub(crate) known_hosts: &'a Path,
+    /// Private keys to try; none: those that ssh tries by itself.
+    pub(crate) identities: &'a [PathBuf],
 }
 
 impl Route<'_> {
@@ -148,6 +153,7 @@ impl Route<'_> {
         ] {
             arguments.extend(["-o".to_owned(), option]);
         }
+        arguments.extend(self.identity_options());
         arguments.extend(["-l".to_owned(), login.to_owned(), device.to_owned()]);
         arguments
     }
@@ -161,7 +167,7 @@ impl Route<'_> {
             "# Devices of the Moorline profile {profile}, by name.\n\
              # Written by `moorline ssh-config`, which writes it anew: changes here are lost.\n"
         );
-        let common = format!(
+        let mut common = format!(
             "    HostName {}\n    Port {}\n    HostKeyAlias {}\n    \
              UserKnownHostsFile {}\n    GlobalKnownHostsFile /dev/null\n    \
              StrictHostKeyChecking yes\n    UpdateHostKeys no\n",
@@ -170,6 +176,9 @@ impl Route<'_> {
             alias(profile),
             self.known_hosts_value(),
         );
+        for path in self.identities {
+            common.push_str(&format!("    IdentityFile {}\n", path_value(path)));
+        }
         for device in devices {
             let user = self.user(device);
             text.push_str(&format!("\nHost {device}\n    User {user}\n{common}"));
@@ -198,13 +207,44 @@ impl Route<'_> {
         ]
         .into_iter()
         .flat_map(|option| ["-o".to_owned(), option])
+        .chain(self.identity_options())
         .collect()
     }
 
-    /// The path as an ssh option takes it: quoted for its blanks, `%` doubled.
-    fn known_hosts_value(&self) -> String {
-        format!("\"{}\"", escaped(&self.known_hosts.to_string_lossy()))
+    fn identity_options(&self) -> impl Iterator<Item = String> {
+        self.identities.iter().flat_map(|path| {
+            let option = format!("IdentityFile={}", path_value(path));
+            ["-o".to_owned(), option]
+        })
     }
+
+    /// The file of host keys as an ssh option takes it.
+    fn known_hosts_value(&self) -> String {
+        path_value(self.known_hosts)
+    }
+}
+
+/// `path` as an ssh option takes it: quoted for its blanks, `%` doubled.
+fn path_value(path: &Path) -> String {
+    format!("\"{}\"", escaped(&path.to_string_lossy()))
+}
+
+/// The keys for ssh to try: the `kept` ones that are still there and, since naming any keeps ssh from trying
+/// its usual ones, those too.
+pub(crate) fn identities(kept: &[PathBuf], home: Option<&Path>) -> Vec<PathBuf> {
+    let kept: Vec<PathBuf> = kept.iter().filter(|path| path.is_file()).cloned().collect();
+    if kept.is_empty() {
+        return kept;
+    }
+    let usual = home.into_iter().flat_map(|home| {
+        USUAL_IDENTITIES
+            .iter()
+            .map(move |name| home.join(".ssh").join(name))
+    });
+    let usual: Vec<PathBuf> = usual
+        .filter(|path| path.is_file() && !kept.contains(path))
+        .collect();
+    [kept, usual].concat()
 }
 
 /// `text` with `%` as ssh wants it where it expands tokens.
@@ -280,6 +320,7 @@ mod tests {
             profile: &name,
             operator: "ada",
             known_hosts: Path::new("/home/a b/100%/known_hosts"),
+            identities: &["/home/a b/.ssh/work".into()],
         };
         let text = route.config(&["cam1", "cam2"]);
         assert!(
@@ -287,6 +328,20 @@ mod tests {
         );
         assert_eq!(text.matches("StrictHostKeyChecking yes").count(), 2);
         assert!(text.contains("UserKnownHostsFile \"/home/a b/100%%/known_hosts\"\n"));
+        assert!(text.contains("IdentityFile \"/home/a b/.ssh/work\"\n"));
+    }
+
+    #[test]
+    fn a_kept_key_does_not_hide_the_usual_ones() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".ssh")).unwrap();
+        let [work, usual, gone] =
+            ["work", "id_ed25519", "gone"].map(|name| home.path().join(".ssh").join(name));
+        std::fs::write(&work, "").unwrap();
+        std::fs::write(&usual, "").unwrap();
+        let kept = [gone.clone(), work.clone()];
+        assert_eq!(identities(&kept, Some(home.path())), [work, usual]);
+        assert!(identities(&[gone], Some(home.path())).is_empty());
     }
 
     #[test]
@@ -299,6 +354,7 @@ mod tests {
                 profile: &name,
                 operator,
                 known_hosts,
+                identities: &[],
             }
             .user("cam1")
         };
@@ -315,6 +371,7 @@ mod tests {
             profile: &name,
             operator: "ada",
             known_hosts: Path::new("/home/it's/known_hosts"),
+            identities: &[],
         };
         let arguments = route.end_to_end("cam1", "root", None);
         let proxy = arguments

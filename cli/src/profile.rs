@@ -16,6 +16,8 @@ pub(crate) use name::ProfileName;
 pub(crate) use store::{Store, Token};
 pub(crate) use trust::{Pin, Trust};
 
+use std::path::PathBuf;
+
 use moorline_protocol::operator::GatewayInfo;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,9 @@ pub(crate) struct Profile {
     /// The short id of that user.
     #[serde(default)]
     pub(crate) short_id: String,
+    /// Private keys whose public halves were added from this machine; ssh is told to try them.
+    #[serde(default)]
+    pub(crate) identities: Vec<PathBuf>,
     /// Whose certificates are believed.
     #[serde(default)]
     pub(crate) trust: Trust,

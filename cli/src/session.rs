@@ -1,5 +1,7 @@
 //! [`Session`]: what a command that talks to a server works with.
 
+use std::path::PathBuf;
+
 use moorline_protocol::operator::{DeviceInfo, DeviceList, GatewayInfo};
 
 use crate::api::{Address, Api};
@@ -134,6 +136,23 @@ impl Session {
             bar.finish_and_clear();
         }
         Ok(devices)
+    }
+
+    /// Private keys for ssh to try at the gateway.
+    pub(crate) fn identities(&self) -> Vec<PathBuf> {
+        let folders = directories::BaseDirs::new();
+        let home = folders.as_ref().map(directories::BaseDirs::home_dir);
+        gateway::identities(&self.profile.identities, home)
+    }
+
+    /// Remembers that the private key at `path` belongs to a key added to the server.
+    pub(crate) fn keep_identity(&self, path: PathBuf) -> anyhow::Result<()> {
+        if self.profile.identities.contains(&path) {
+            return Ok(());
+        }
+        let mut profile = self.profile.clone();
+        profile.identities.push(path);
+        self.store.save_profile(&self.name, &profile)
     }
 
     /// Where the SSH gateway is. A host key other than the one known since login is refused: the

@@ -352,7 +352,7 @@ fn a_wrong_password_is_refused_and_nothing_is_kept() {
     assert!(!text(&output.stderr).contains("hunter2"));
     assert!(!config.path().join("profiles").exists());
     let later = run(config.path(), &["device", "list"], "");
-    assert_eq!(later.status.code(), Some(4));
+    assert_eq!(later.status.code(), Some(3));
 }
 
 #[test]

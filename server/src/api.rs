@@ -18,12 +18,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::forward::PublicPorts;
+use crate::forward::{PublicForward, PublicPorts};
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;
 use crate::registry::Registry;
-use crate::registry::model::{DeviceId, ForwardId};
+use crate::registry::model::DeviceId;
 use crate::tunnels::Tunnels;
 
 pub mod control;
@@ -81,6 +81,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Shared {
     parts: Parts,
+    /// API keys looked up a moment ago, for `create_new_client`.
+    recent_keys: provisioning::KeyCache,
     /// Calls by API key, over all surfaces.
     key_calls: RateLimiter<String>,
     /// Calls with a quadruple, by device.
@@ -108,6 +110,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             parts,
+            recent_keys: provisioning::KeyCache::default(),
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
@@ -126,9 +129,8 @@ impl Api {
         &self.0.parts.identity
     }
 
-    /// Payload bytes of a forward since the node started.
-    fn forward_bytes(&self, forward: ForwardId) -> u64 {
-        self.0.parts.ports.bytes(forward)
+    fn ports(&self) -> &PublicPorts {
+        &self.0.parts.ports
     }
 
     /// Every route of the server.

@@ -221,6 +221,12 @@ impl Config {
         })
     }
 
+    /// The file of the master key.
+    #[must_use]
+    pub fn master_key(&self) -> PathBuf {
+        self.data_file("master.key")
+    }
+
     /// A file in the data folder.
     #[must_use]
     pub fn data_file(&self, name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! Moorline's server: registry, API, SSH gateway and forwarding in one binary.
 
+pub mod admin;
 pub mod api;
 pub mod config;
 pub mod forward;

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use moorline_server::admin::{self, AdminArgs, DataPlace};
 use moorline_server::api::openapi;
 use moorline_server::config::file::LogFormat;
-use moorline_server::config::{Config, Overrides, PortRange};
-use moorline_server::serve::serve;
+use moorline_server::config::{Config, Overrides, PortRange, Tls, TlsSource};
+use moorline_server::serve::{make_data_dir, serve};
+use moorline_server::tls;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +30,8 @@ enum Command {
     Serve(ServeArgs),
     /// Check the configuration and end.
     CheckConfig(ServeArgs),
+    /// Work on the data folder, also while the server runs.
+    Admin(AdminCli),
     /// Print the OpenAPI document of the HTTP API.
     Openapi,
     /// Print completions for a shell.
@@ -35,6 +39,18 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Args)]
+struct AdminCli {
+    /// Configuration file of the server.
+    #[arg(long, value_name = "FILE", env = "MOORLINE_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Data folder of the server [default: ./moorline-data, for root /var/lib/moorline-server].
+    #[arg(long, value_name = "DIR", env = "MOORLINE_DATA_DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    args: AdminArgs,
 }
 
 #[derive(Args)]
@@ -99,17 +115,19 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => {
             let config = args.load()?;
             start_log(&config)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .context("start the runtime")?;
-            runtime.block_on(serve(config, CancellationToken::new()))?;
+            runtime()?.block_on(serve(config, CancellationToken::new()))?;
             Ok(())
         }
         Command::CheckConfig(args) => {
-            args.load()?;
+            let config = args.load()?;
+            if let Some(Tls { source, .. }) = &config.tls
+                && *source != TlsSource::SelfSigned
+            {
+                tls::load(source, &config.data_dir, &config.public_host)?;
+            }
             print("configuration is good\n")
         }
+        Command::Admin(cli) => run_admin(cli),
         Command::Openapi => print(&(openapi::text() + "\n")),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -117,6 +135,28 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             print(&String::from_utf8_lossy(&text))
         }
     }
+}
+
+fn run_admin(cli: AdminCli) -> anyhow::Result<()> {
+    let overrides = Overrides {
+        data_dir: cli.data_dir,
+        ..Overrides::default()
+    };
+    let config = Config::load(cli.config.as_deref(), overrides)?;
+    make_data_dir(&config)?;
+    let place = DataPlace {
+        database_url: config.database_url.clone(),
+        master_key: config.master_key(),
+    };
+    let text = runtime()?.block_on(admin::run(cli.args, &place))?;
+    print(&text)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {

@@ -1,34 +1,84 @@
-//! Writes down, in batches, which devices gave a sign of life.
+//! Writes down, in batches, which devices gave a sign of life, and cuts the tunnels of devices that another process
+//! has blocked, closed or deleted: the `admin` commands work on the same database.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::registry::Registry;
-use crate::tunnels::Tunnels;
+use crate::registry::error::RegistryError;
+use crate::registry::model::{DeviceId, Standing};
+use crate::tunnels::{Cut, Tunnels};
 
-/// Time between two batches. What the table of live tunnels knows better is asked there.
-const INTERVAL: Duration = Duration::from_secs(20);
+/// Time between two looks at how the connected devices stand.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Every so many looks the signs of life are written. What the table of live tunnels knows better is asked there.
+const LOOKS_PER_RECORD: u32 = 4;
 
 /// Runs until `stop`, and once more then, so that nothing is lost by a restart.
 pub async fn run(registry: Registry, tunnels: Tunnels, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(INTERVAL);
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0_u32;
     loop {
         let stopped = tokio::select! {
             _ = ticks.tick() => false,
             () = stop.cancelled() => true,
         };
-        let seen = tunnels.signs_of_life();
-        if !seen.is_empty()
-            && let Err(error) = registry.record_seen(seen).await
+        if (stopped || looks.is_multiple_of(LOOKS_PER_RECORD))
+            && let Err(error) = record(&registry, &tunnels).await
         {
             warn!(%error, "record signs of life");
         }
         if stopped {
             return;
         }
+        if let Err(error) = cut_refused(&registry, &tunnels).await {
+            warn!(%error, "look how the connected devices stand");
+        }
+        looks = looks.wrapping_add(1);
+    }
+}
+
+async fn record(registry: &Registry, tunnels: &Tunnels) -> Result<(), RegistryError> {
+    let seen = tunnels.signs_of_life();
+    if seen.is_empty() {
+        Ok(())
+    } else {
+        registry.record_seen(seen).await
+    }
+}
+
+async fn cut_refused(registry: &Registry, tunnels: &Tunnels) -> Result<(), RegistryError> {
+    let connected: Vec<_> = tunnels
+        .signs_of_life()
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    let standings = registry.standings(&connected).await?;
+    let cuts = connected
+        .into_iter()
+        .filter_map(|id| Some((id, cut_for(id, &standings, tunnels)?)));
+    join_all(cuts.map(|(id, cut)| tunnels.cut(id, cut))).await;
+    Ok(())
+}
+
+fn cut_for(
+    id: DeviceId,
+    standings: &HashMap<DeviceId, Standing>,
+    tunnels: &Tunnels,
+) -> Option<Cut> {
+    let open = || tunnels.status(id).is_some_and(|tunnel| tunnel.open);
+    match standings.get(&id) {
+        Some(Standing::Open) => None,
+        // Without forwards it may stay in touch.
+        Some(Standing::Closed) => open().then_some(Cut::Closed),
+        Some(Standing::Blocked) => Some(Cut::Blocked),
+        Some(Standing::Inactive) => Some(Cut::Inactive),
+        None => Some(Cut::Deleted),
     }
 }

@@ -128,7 +128,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
 }
 
 async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Assembled, ServeError> {
-    let keys = MasterKey::read_or_create(&config.data_file("master.key"))?;
+    let keys = MasterKey::read_or_create(&config.master_key())?;
     let registry = Registry::open(config.database_url.expose(), keys).await?;
     let passwords = Passwords::new().await?;
     let tunnels = Tunnels::default();
@@ -230,7 +230,11 @@ async fn run(
     }
 }
 
-fn make_data_dir(config: &Config) -> Result<(), ServeError> {
+/// Makes the data folder, which nobody else may read, if it is not there.
+///
+/// # Errors
+/// [`ServeError::File`].
+pub fn make_data_dir(config: &Config) -> Result<(), ServeError> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

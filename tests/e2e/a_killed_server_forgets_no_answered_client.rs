@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use harness::{KeyPair, TestServer, eventually};
+use harness::{KeyPair, ServerOptions, TestServer, eventually};
 use tempfile::TempDir;
 
 /// Calls made at once.
@@ -12,7 +12,10 @@ const ANSWERED_FIRST: usize = 40;
 
 #[test]
 fn a_killed_server_forgets_no_answered_client_and_gives_no_serial_twice() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_with(ServerOptions {
+        ports: 256,
+        ..ServerOptions::default()
+    });
     let key = server.key_with(&["--name", "factory", "--scope", "device:create,device:read"]);
     let folder = TempDir::new().unwrap();
     let keys: Vec<String> = (0..CALLS)

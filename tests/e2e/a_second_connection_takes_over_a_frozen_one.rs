@@ -32,6 +32,7 @@ fn a_second_connection_serves_ssh_while_the_first_is_frozen() {
     let mut first = TestDevice::new(&server, &key, options);
     first.launch();
     let before = operator.wait_online("frozen", None);
+    operator.open_port("frozen");
     let port = operator.device("frozen").forwards[0].public_port;
     wait_for("ssh is served", Duration::from_secs(20), || {
         serves_ssh(port).then_some(())

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Running, Ssh, eventually, run};
+use harness::{Done, Running, Ssh, eventually, run};
 
 use crate::station::Station;
 
@@ -44,18 +44,25 @@ fn exit_codes_output_and_errors_come_back_apart() {
     assert_eq!(shell.code, 4);
 }
 
+/// Runs `line` on a terminal; once it says `ready`, `then` is done to the terminal.
+fn on_terminal(ssh: &Ssh, then: &str, line: &str) -> Done {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/terminal.py");
+    let inner = ssh.command(&["-tt", line]);
+    let mut command = Command::new("python3");
+    command
+        .arg(script)
+        .arg(then)
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    run(&mut command)
+}
+
 #[test]
 fn a_terminal_has_the_size_of_the_operators_window_and_follows_it() {
     let station = Station::with_device("screen");
-    let ssh = station.by_name("screen");
     let line = "stty size; trap 'stty size; exit 7' WINCH; echo ready; \
                 i=0; while [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done";
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/window.py");
-    let inner = ssh.command(&["-tt", line]);
-    let done = run(Command::new("python3")
-        .arg(script)
-        .arg(inner.get_program())
-        .args(inner.get_args()));
+    let done = on_terminal(&station.by_name("screen"), "resize", line);
     assert!(done.stdout.contains("24 80"), "{done:?}");
     assert!(done.stdout.contains("50 132"), "{done:?}");
     assert_eq!(done.code, 7, "{done:?}");
@@ -64,11 +71,9 @@ fn a_terminal_has_the_size_of_the_operators_window_and_follows_it() {
 #[test]
 fn an_interrupt_typed_on_the_terminal_reaches_the_program() {
     let station = Station::with_device("typed");
-    let ssh = station.by_name("typed");
-    let line = "trap 'echo interrupted; exit 9' INT; echo ready; while :; do sleep 0.1; done";
-    // The terminal on the device turns the character into the signal; the input stays open until the end.
-    let mut command = ssh.command(&["-tt", line]);
-    let done = harness::run_with_input(&mut command, b"\x03");
+    let line = "trap 'echo interrupted; exit 9' INT; echo ready; \
+                i=0; while [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done";
+    let done = on_terminal(&station.by_name("typed"), "interrupt", line);
     assert!(done.stdout.contains("interrupted"), "{done:?}");
     assert_eq!(done.code, 9, "{done:?}");
 }

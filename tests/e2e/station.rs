@@ -21,6 +21,7 @@ impl Station {
         let key = KeyPair::make(&folder.path().join("operator"));
         operator.add_key(&key);
         let device = TestDevice::enrolled(&server, name);
+        operator.open_port(name);
         Self {
             device,
             server,

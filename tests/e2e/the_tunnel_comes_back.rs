@@ -47,6 +47,7 @@ impl Sea {
         let mut device = TestDevice::new(&server, &key, options);
         device.launch();
         let generation = operator.wait_online(NAME, None);
+        operator.open_port(NAME);
         let sea = Self {
             device,
             operator,

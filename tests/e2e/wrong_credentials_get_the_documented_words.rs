@@ -1,6 +1,8 @@
 use harness::{Api, KeyPair, Operator, Ssh, TestServer};
 use tempfile::TempDir;
 
+use crate::station::Station;
+
 /// Every call with the scope it needs.
 const CALLS: [(&str, &str); 11] = [
     ("create_new_client", "device:create"),
@@ -43,7 +45,7 @@ fn a_key_without_the_scope_is_refused_by_every_call() {
             .copied()
             .filter(|other| *other != scope)
             .collect();
-        let narrow = server.key(&format!("without for {call}"), &others.join(","));
+        let narrow = server.key(&format!("without-{call}"), &others.join(","));
         refused(&server.api(&narrow), call, id);
         refused(&server.api(""), call, id);
         refused(&server.api("00000000000000000000000000000000"), call, id);
@@ -62,9 +64,9 @@ fn a_key_without_the_scope_is_refused_by_every_call() {
 #[test]
 fn a_revoked_or_expired_or_used_up_key_is_refused() {
     let server = TestServer::start();
-    let revoked = server.key("short lived", "device:create,device:read");
+    let revoked = server.key("short-lived", "device:create,device:read");
     assert_eq!(server.api(&revoked).devices().len(), 0);
-    server.admin(&["key", "revoke", "short lived"]).ok();
+    server.admin(&["key", "revoke", "short-lived"]).ok();
     refused(&server.api(&revoked), "device_list", "");
 
     let once = server.key_with(&["--name", "once", "--uses", "1"]);
@@ -128,4 +130,94 @@ fn the_gateway_refuses_strangers() {
         .key(&own)
         .run("true");
     assert!(done.stderr.contains("Permission denied"), "{done:?}");
+}
+
+#[test]
+fn another_account_sees_nothing_and_reaches_nothing() {
+    let station = Station::with_device("own");
+    let server = &station.server;
+    let own = server.api(&server.full_key("own-key"));
+    let entry = own.device("own").unwrap();
+    let id = entry["client_id"].as_str().unwrap();
+
+    server.admin(&["account", "create", "other"]).ok();
+    let scopes = SCOPES.join(",");
+    let foreign = server.key_with(&[
+        "--name",
+        "foreign",
+        "--scope",
+        &scopes,
+        "--account",
+        "other",
+    ]);
+    let foreign = server.api(&foreign);
+    assert_eq!(foreign.devices().len(), 0);
+    let mut seen = 0;
+    for (call, _) in CALLS
+        .iter()
+        .filter(|(call, _)| !matches!(*call, "create_new_client" | "device_list"))
+    {
+        let public = KeyPair::make(&station.folder().join(call)).public();
+        let wishes = [
+            ("client_id", id),
+            ("allow", "true"),
+            ("public_key", public.trim()),
+        ];
+        let (code, text) = foreign.call(call, &wishes).error();
+        assert_eq!(
+            (code, text.as_str()),
+            (31, "Wrong data: client_id is unknown"),
+            "{call}"
+        );
+        seen += 1;
+    }
+    assert_eq!(seen, CALLS.len() - 2);
+    // A key that is a device's in one account cannot be a device's in another.
+    let public = station.folder().join("taken");
+    let public = KeyPair::make(&public).public();
+    assert_eq!(
+        own.create(&[("public_key", public.trim())])["created"],
+        true
+    );
+    let (code, text) = foreign
+        .call("create_new_client", &[("public_key", public.trim())])
+        .error();
+    assert_eq!(
+        (code, text.as_str()),
+        (31, "Wrong data: public_key is already in use")
+    );
+
+    // Its administrator comes in at the gateway and finds no such device.
+    let password = "a password of the stranger";
+    let file = station.folder().join("password");
+    std::fs::write(&file, password).unwrap();
+    let user = [
+        "user",
+        "create",
+        "--username",
+        "stranger",
+        "--role",
+        "admin",
+        "--account",
+        "other",
+    ];
+    server
+        .admin(&[&user[..], &["--password-file", file.to_str().unwrap()]].concat())
+        .ok();
+    let ssh = Ssh::gateway(server, "stranger+own", station.folder()).password(password);
+    let done = ssh.run("true");
+    assert_ne!(done.code, 0);
+    assert!(
+        done.stderr.contains("Failed to connect to device"),
+        "{done:?}"
+    );
+
+    // A suspended account is refused everywhere, and works again when it is resumed.
+    server.admin(&["account", "suspend", "other"]).ok();
+    let (code, text) = foreign.call("device_list", &[]).error();
+    assert_eq!((code, text.as_str()), (24, "Client inactive"));
+    // 5 is how sshpass says that the password was not taken.
+    assert_eq!(ssh.run("true").code, 5);
+    server.admin(&["account", "resume", "other"]).ok();
+    assert_eq!(foreign.devices().len(), 0);
 }

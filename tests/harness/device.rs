@@ -42,7 +42,7 @@ impl TestDevice {
     /// A device called `name` whose agent may let the gateway in, started and with its tunnel up.
     #[must_use]
     pub fn enrolled(server: &TestServer, name: &str) -> Self {
-        let key = server.full_key(&format!("maker of {name}"));
+        let key = server.full_key(&format!("maker-of-{name}"));
         let options = DeviceOptions {
             name: Some(name.to_owned()),
             ..DeviceOptions::default()

@@ -35,7 +35,7 @@ pub use api::{Answer, Api};
 pub use device::{DeviceOptions, TestDevice};
 pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
 pub use operator::Operator;
-pub use process::{Done, Running, binary, free_port, run, run_with_input};
+pub use process::{Done, Running, binary, free_port, free_ports, run, run_with_input};
 pub use server::{ADMIN_PASSWORD, ADMIN_USER, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
 pub use sshd::Sshd;

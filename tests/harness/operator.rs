@@ -8,6 +8,9 @@ use crate::server::{ADMIN_PASSWORD, ADMIN_USER, TestServer};
 use crate::ssh::KeyPair;
 use crate::wait::eventually;
 
+/// Of connections a minute.
+const NO_LIMIT: u32 = 0;
+
 /// The administrator, logged in.
 #[derive(Clone, Debug)]
 pub struct Operator {
@@ -77,6 +80,17 @@ impl Operator {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
+    /// Lets a visitor connect to the public ports of a device as often as it likes; every test comes from one address.
+    pub fn open_port(&self, name: &str) {
+        let path = format!("/v1/admin/devices/{name}");
+        let answer = self.send(
+            Method::PATCH,
+            &path,
+            Some(&json!({"max_connections_per_minute": NO_LIMIT})),
+        );
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
     /// Which tunnel of the device is up: they count upwards.
     #[must_use]
     pub fn generation(&self, name: &str) -> Option<u64> {
@@ -87,7 +101,9 @@ impl Operator {
     pub fn wait_online(&self, name: &str, before: Option<u64>) -> u64 {
         let mut found = 0;
         eventually(&format!("{name} is online"), || {
-            let device = self.device(name);
+            let Some(device) = self.try_device(name) else {
+                return false;
+            };
             found = device.tunnel.map_or(0, |tunnel| tunnel.generation);
             device.online && found > 0 && Some(found) != before
         });

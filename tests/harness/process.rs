@@ -45,18 +45,27 @@ pub fn free_port() -> u16 {
 }
 
 /// First of `count` ports in a row that nobody else of this test run was given.
-pub(crate) fn free_ports(count: u16) -> u16 {
-    use std::sync::atomic::{AtomicU16, Ordering};
+///
+/// # Panics
+/// When there are not as many.
+#[must_use]
+pub fn free_ports(count: u16) -> u16 {
+    use std::sync::atomic::{AtomicU32, Ordering};
     /// Start of the range that tests share.
-    const FIRST: u16 = 12_000;
+    const FIRST: u32 = 12_000;
     /// Its length; the kernel's own range begins at 32,768.
-    const SPAN: u16 = 20_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = u16::try_from(std::process::id() % 100).unwrap() * 150;
+    const SPAN: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run side by side begin at different places.
+    let base = std::process::id() % 100 * 150;
     for _ in 0..SPAN {
-        let first = FIRST + (base + NEXT.fetch_add(count, Ordering::Relaxed)) % SPAN;
+        let offset = base + NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
+        let first = u16::try_from(FIRST + offset % SPAN).unwrap();
         let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if first.checked_add(count).is_some() && (first..first + count).all(free) {
+        if first
+            .checked_add(count)
+            .is_some_and(|end| (first..end).all(free))
+        {
             return first;
         }
     }

@@ -255,7 +255,11 @@ impl TestServer {
     /// Makes an API key with further limits and gives its secret.
     #[must_use]
     pub fn key_with(&self, arguments: &[&str]) -> String {
-        let all = [&["key", "create", "--json"], arguments].concat();
+        let all = [
+            &["key", "create", "--json", "--rate-limit", "1000000"],
+            arguments,
+        ]
+        .concat();
         let text = self.admin(&all).ok();
         let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
         answer["secret"].as_str().unwrap().to_owned()

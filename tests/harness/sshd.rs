@@ -53,14 +53,15 @@ impl Sshd {
         let text = format!(
             "ListenAddress 127.0.0.1\nPort {}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n\
              PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin yes\nUseDNS no\nMaxStartups 200\nMaxSessions 200\nAcceptEnv LANG LC_* MOORLINE_TEST\n\
+             PermitRootLogin yes\nUseDNS no\nMaxStartups 1000\nMaxSessions 200\nAcceptEnv LANG LC_* MOORLINE_TEST\n\
              Subsystem sftp internal-sftp\nLogLevel INFO\n",
             self.port
         );
         std::fs::write(self.folder.path().join("sshd_config"), text).unwrap();
     }
 
-    fn launch(&mut self) {
+    /// Starts it again on its port.
+    pub fn launch(&mut self) {
         let config = self.folder.path().join("sshd_config");
         let arguments = ["-D", "-e", "-f", config.to_str().unwrap()];
         let command = in_namespace(self.namespace.as_deref(), &sshd_program(), &arguments);
@@ -77,6 +78,24 @@ impl Sshd {
             listens.then_some(())
         });
         self.process = Some(process);
+    }
+
+    /// Kills it with every connection it holds.
+    pub fn kill_all(&mut self) {
+        // A session's process is a child of the one that listens and would live on by itself.
+        let parent = self.process().id().to_string();
+        run(Command::new("pkill").args(["-KILL", "-P", &parent]));
+        self.process.take().unwrap().kill();
+    }
+
+    /// Starts it again after [`Sshd::kill_all`].
+    pub fn restart(&mut self) {
+        self.launch();
+    }
+
+    /// Kill -9 of the listener; connections that are up stay.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
     }
 
     /// Its port.

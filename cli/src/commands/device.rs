@@ -124,7 +124,8 @@ async fn list(session: &Session, arguments: &ListArguments) -> anyhow::Result<()
 }
 
 fn device_table(devices: &[DeviceInfo], now: SystemTime) -> Table {
-    let mut table = Table::new(&["NAME", "STATE", "LINK", "SEEN", "NODE", "PORT", "HOSTNAME"]);
+    let mut table =
+        Table::new(&["NAME", "STATE", "LINK", "SEEN", "NODE", "PORT", "HOSTNAME"]).cut();
     for device in devices {
         let state = match device.state {
             DeviceState::Active => Mark::Plain,
@@ -284,13 +285,13 @@ async fn set_state(
         state: Some(state),
         ..DeviceChange::default()
     };
-    let mut first_error = None;
+    let mut latest_error = None;
     let mut changed = Vec::new();
     for device in &devices {
         let attempt = format!("{verb} device {device}");
         match change(session, &attempt, device, &wanted).await {
             Ok(answer) => changed.push(answer.device),
-            Err(error) => keep_first(session, &mut first_error, error),
+            Err(error) => keep_latest(session, &mut latest_error, error),
         }
     }
     let answer = Devices { devices: changed };
@@ -300,7 +301,7 @@ async fn set_state(
         }
         Ok(())
     })?;
-    first_error.map_or(Ok(()), Err)
+    latest_error.map_or(Ok(()), Err)
 }
 
 async fn remove(session: &Session, devices: Vec<String>, yes: bool) -> anyhow::Result<()> {
@@ -311,14 +312,14 @@ async fn remove(session: &Session, devices: Vec<String>, yes: bool) -> anyhow::R
             return Ok(());
         }
     }
-    let mut first_error = None;
+    let mut latest_error = None;
     let mut removed = Vec::new();
     for device in devices {
         let attempt = format!("remove device {device}");
         let path = ["v1", "admin", "devices", device.as_str()];
         match session.api.delete(&attempt, &path).await {
             Ok(()) => removed.push(device),
-            Err(error) => keep_first(session, &mut first_error, error),
+            Err(error) => keep_latest(session, &mut latest_error, error),
         }
     }
     let answer = Removed { removed };
@@ -328,15 +329,13 @@ async fn remove(session: &Session, devices: Vec<String>, yes: bool) -> anyhow::R
         }
         Ok(())
     })?;
-    first_error.map_or(Ok(()), Err)
+    latest_error.map_or(Ok(()), Err)
 }
 
-/// Keeps the first error for the end, where it decides the exit status, and tells later ones at once.
-fn keep_first(session: &Session, first: &mut Option<anyhow::Error>, error: anyhow::Error) {
-    if first.is_some() {
-        session.output.error(&error);
-    } else {
-        *first = Some(error);
+/// Keeps the latest error for the end, where it decides the exit status, and tells the one before it.
+fn keep_latest(session: &Session, latest: &mut Option<anyhow::Error>, error: anyhow::Error) {
+    if let Some(before) = latest.replace(error) {
+        session.output.error(&before);
     }
 }
 

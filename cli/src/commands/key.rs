@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::api::{KeyEnvelope, KeyInfo, KeyList, NewKey};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::gateway::USUAL_IDENTITIES;
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
@@ -43,9 +44,6 @@ struct Removed<'a> {
 
 /// Largest file read as a public key, in bytes: the longest RSA key is a tenth of it.
 const MAX_KEY: u64 = 64 * 1024;
-
-/// The keys that ssh itself tries, in its order.
-const USUAL: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];
 
 const KEYS: [&str; 3] = ["v1", "user", "ssh-keys"];
 
@@ -85,24 +83,26 @@ async fn list(session: &Session) -> anyhow::Result<()> {
 }
 
 async fn add(session: &Session, file: Option<PathBuf>, label: Option<&str>) -> anyhow::Result<()> {
-    let (text, source) = match file {
-        Some(file) if file.as_os_str() == "-" => (
-            read_limited(io::stdin().lock()).context("read stdin")?,
-            "stdin".to_owned(),
-        ),
-        Some(file) => (read_file(&file)?, file.display().to_string()),
+    let file = match file {
+        None => Some(usual_key()?),
+        Some(file) => (file.as_os_str() != "-").then_some(file),
+    };
+    let (text, source) = match &file {
+        Some(file) => (read_file(file)?, file.display().to_string()),
         None => {
-            let file = usual_key()?;
-            (read_file(&file)?, file.display().to_string())
+            let text = read_limited(io::stdin().lock()).context("read stdin")?;
+            (text, "stdin".to_owned())
         }
     };
     let public_key = one_key(&text, &source)?;
     let known = keys(session).await?;
+    let identity = file.as_deref().and_then(private_half);
     if let Some(key) = known
         .keys
         .into_iter()
         .find(|key| is_same(&key.public_key, public_key))
     {
+        identity.map_or(Ok(()), |path| session.keep_identity(path))?;
         let answer = KeyEnvelope { key };
         return session.output.data(&answer, |output| {
             output.say(&format!(
@@ -122,10 +122,18 @@ async fn add(session: &Session, file: Option<PathBuf>, label: Option<&str>) -> a
         .api
         .submit(&attempt, Method::POST, &KEYS, &wanted)
         .await?;
+    identity.map_or(Ok(()), |path| session.keep_identity(path))?;
     session.output.data(&answer, |output| {
         output.say(&format!("added {source}: {}", answer.key.fingerprint));
         Ok(())
     })
+}
+
+/// The private key beside the public key `file`, if it is there.
+fn private_half(file: &Path) -> Option<PathBuf> {
+    let name = file.file_name()?.to_str()?.strip_suffix(".pub")?;
+    let path = std::path::absolute(file.with_file_name(name)).ok()?;
+    path.is_file().then_some(path)
 }
 
 fn read_file(file: &Path) -> anyhow::Result<String> {
@@ -183,9 +191,9 @@ fn usual_key() -> anyhow::Result<PathBuf> {
 }
 
 fn choose_key(folder: &Path) -> Result<PathBuf, Failure> {
-    let usual = USUAL
+    let usual = USUAL_IDENTITIES
         .iter()
-        .map(|name| folder.join(name))
+        .map(|name| folder.join(format!("{name}.pub")))
         .find(|path| path.is_file());
     if let Some(path) = usual {
         return Ok(path);

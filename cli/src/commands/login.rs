@@ -124,14 +124,15 @@ fn draft(arguments: &Arguments, known: Option<Profile>) -> anyhow::Result<Profil
         (None, Some(pin)) => Some(Trust::Pin(pin.clone())),
         (None, None) => None,
     };
-    let (known_username, known_trust, known_url) = known
-        .map(|known| (known.username, known.trust, known.url))
+    let (known_username, known_trust, known_url, identities) = known
+        .map(|known| (known.username, known.trust, known.url, known.identities))
         .unwrap_or_default();
     Ok(Profile {
         url: arguments.url.as_ref().map_or(known_url, Address::to_string),
         username: arguments.username.clone().unwrap_or(known_username),
         role: String::new(),
         short_id: String::new(),
+        identities,
         trust: given_trust.unwrap_or(known_trust),
         gateway: None,
     })

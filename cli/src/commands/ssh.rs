@@ -58,11 +58,13 @@ pub(crate) async fn run(mut session: Session, arguments: Arguments) -> anyhow::R
     }
     let gateway = session.gateway().await?;
     let known_hosts = session.store.known_hosts(&session.name);
+    let identities = session.identities();
     let route = Route {
         gateway: &gateway,
         profile: &session.name,
         operator: &session.profile.username,
         known_hosts: &known_hosts,
+        identities: &identities,
     };
     let line = command_line(&route, &arguments)?;
     if arguments.print {

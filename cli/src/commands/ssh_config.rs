@@ -103,11 +103,13 @@ async fn render(session: &mut Session, prefix: Option<&str>) -> anyhow::Result<(
     names.sort_unstable();
     names.dedup();
     let known_hosts = session.store.known_hosts(&session.name);
+    let identities = session.identities();
     let route = Route {
         gateway: &gateway,
         profile: &session.name,
         operator: &session.profile.username,
         known_hosts: &known_hosts,
+        identities: &identities,
     };
     Ok((route.config(&names), names.len()))
 }

@@ -1,6 +1,6 @@
 //! [`Table`]: rows that fit the terminal.
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, presets};
 
 use super::printable;
 
@@ -17,9 +17,19 @@ pub(crate) enum Mark {
     Dim,
 }
 
+/// What becomes of cells that are wider than their column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overflow {
+    /// They go on in the next line.
+    Wrap,
+    /// They end in `…`, so that a row stays a line.
+    Cut,
+}
+
 /// A table without borders.
 pub(crate) struct Table {
     inner: comfy_table::Table,
+    overflow: Overflow,
 }
 
 impl Table {
@@ -37,7 +47,17 @@ impl Table {
     pub(crate) fn bare() -> Self {
         let mut inner = comfy_table::Table::new();
         inner.load_preset(presets::NOTHING);
-        Self { inner }
+        inner.set_truncation_indicator("…");
+        Self {
+            inner,
+            overflow: Overflow::Wrap,
+        }
+    }
+
+    /// The same table with one line a row: for long lists, where `show` has the rest.
+    pub(crate) fn cut(mut self) -> Self {
+        self.overflow = Overflow::Cut;
+        self
     }
 
     /// Adds a row.
@@ -51,7 +71,11 @@ impl Table {
                 Mark::Dim => cell.add_attribute(Attribute::Dim),
             }
         });
-        self.inner.add_row(cells);
+        let mut row = comfy_table::Row::from(cells.collect::<Vec<_>>());
+        if self.overflow == Overflow::Cut {
+            row.max_height(1);
+        }
+        self.inner.add_row(row);
     }
 
     /// Adds a name and its value, unless the value is empty.
@@ -62,8 +86,12 @@ impl Table {
     }
 
     /// The text of the table: fitted to the terminal if it goes to one, with colours if wanted.
-    pub(super) fn render(mut self, terminal: bool, colour: bool) -> String {
+    pub(super) fn render(self, terminal: bool, colour: bool) -> String {
         let width = if terminal { self.inner.width() } else { None };
+        self.fitted(width, colour)
+    }
+
+    fn fitted(mut self, width: Option<u16>, colour: bool) -> String {
         self.inner.force_no_tty();
         if let Some(width) = width {
             self.inner
@@ -75,6 +103,10 @@ impl Table {
         }
         for column in self.inner.column_iter_mut() {
             column.set_padding((0, 2));
+        }
+        // Names are what the next command is given: they are never broken.
+        if let Some(names) = self.inner.column_mut(0) {
+            names.set_constraint(ColumnConstraint::ContentWidth);
         }
         let mut text = self.inner.trim_fmt();
         text.push('\n');
@@ -96,6 +128,21 @@ mod tests {
         assert!(text.starts_with("NAME   SEEN\n"), "{text:?}");
         assert!(text.contains(&format!("cam-1  {long}\n")));
         assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn a_list_stays_one_line_a_row_with_whole_names() {
+        let mut table = Table::new(&["NAME", "HOSTNAME"]).cut();
+        let long = "a-rather-long-hostname.example.com";
+        table.row([("cam000000000001", Mark::Plain), (long, Mark::Plain)]);
+        let text = table.fitted(Some(30), false);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("cam000000000001"), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 30),
+            "{text}"
+        );
+        assert!(text.contains('…'), "{text}");
     }
 
     #[test]

@@ -176,7 +176,11 @@ impl Store {
                     .hint("`moorline profile use NAME`, or --profile NAME")
                     .into(),
             ),
-            (None, _) => Err(not_logged_in("choose a profile: there is none")),
+            (None, _) => Err(
+                Failure::new(Exit::NotFound, "choose a profile: there is none")
+                    .hint("log in with `moorline login URL`")
+                    .into(),
+            ),
         }
     }
 
@@ -191,13 +195,6 @@ impl Store {
     fn token_file(&self, name: &ProfileName) -> PathBuf {
         self.profile_folder(name).join("token")
     }
-}
-
-/// The failure of a command that needs a login where there is none.
-pub(crate) fn not_logged_in(message: impl Into<String>) -> anyhow::Error {
-    Failure::new(Exit::Refused, message)
-        .hint("log in with `moorline login URL`")
-        .into()
 }
 
 #[cfg(test)]
@@ -216,6 +213,7 @@ mod tests {
             username: "ada".to_owned(),
             role: "admin".to_owned(),
             short_id: "a1b2c3".to_owned(),
+            identities: vec!["/home/ada/.ssh/work".into()],
             trust,
             gateway: Some(GatewayInfo {
                 host: "moor.example.com".to_owned(),
@@ -280,7 +278,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path().to_owned());
         let (a, b): (ProfileName, ProfileName) = ("a".parse().unwrap(), "b".parse().unwrap());
-        assert_eq!(exit_of(&store.choose(None).unwrap_err()), Exit::Refused);
+        assert_eq!(exit_of(&store.choose(None).unwrap_err()), Exit::NotFound);
         store.save_profile(&a, &profile(Trust::Public)).unwrap();
         assert_eq!(store.choose(None).unwrap(), a);
         store.save_profile(&b, &profile(Trust::Public)).unwrap();

@@ -149,3 +149,10 @@ CREATE TABLE events (
     metadata   TEXT   NOT NULL
 );
 CREATE INDEX events_device ON events (device_id, id);
+CREATE INDEX events_at ON events (at);
+
+-- One row: by it a master key is recognised as the one that everything here is sealed under.
+CREATE TABLE master_key_check (
+    id   INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    hash BLOB NOT NULL
+);

@@ -123,10 +123,10 @@ impl Connection {
             Login::Operator { username, name } => {
                 let mut refusal = Refusal::WrongKey;
                 for candidate in registry.users_by_key(key).await? {
-                    if username
-                        .as_ref()
-                        .is_some_and(|wanted| *wanted != candidate.username)
-                    {
+                    let named = |wanted: &String| {
+                        *wanted == candidate.username || *wanted == candidate.short_id
+                    };
+                    if !username.as_ref().is_none_or(named) {
                         continue;
                     }
                     let suspended = self.suspended(candidate.account).await?;

@@ -18,6 +18,7 @@ use super::Shared;
 use super::channel::{self, STREAM_CREDIT_BYTES};
 use super::socket::Life;
 use crate::forward::PublicForward;
+use crate::registry::error::RegistryError;
 use crate::registry::model::{Device, DeviceId, Timestamp, Wanted};
 use crate::tunnels::{Carrier, Cut, OpenError, OpenForward, Pulse, Stream};
 
@@ -310,17 +311,23 @@ impl DeviceLink {
         let newest = self.shared.tunnels.unregister(self.device, generation);
         let reason = self.state().end.unwrap_or("connection lost");
         info!(device = %self.name, generation, reason, "device disconnected");
-        if newest {
-            let now = Timestamp::now();
-            if let Err(error) = self
-                .shared
-                .registry
-                .record_end(self.device, reason, now)
-                .await
-            {
-                warn!(device = %self.name, %error, "record end of tunnel");
-            }
+        if newest && let Err(error) = self.record_end(reason).await {
+            warn!(device = %self.name, %error, "record end of tunnel");
         }
+    }
+
+    async fn record_end(&self, reason: &str) -> Result<(), RegistryError> {
+        let now = Timestamp::now();
+        let silent = i64::try_from(self.life.silent_for().as_micros()).unwrap_or(i64::MAX);
+        let last_sign = Timestamp(now.0.saturating_sub(silent));
+        self.shared
+            .registry
+            .record_seen(vec![(self.device, last_sign)])
+            .await?;
+        self.shared
+            .registry
+            .record_end(self.device, reason, now)
+            .await
     }
 
     /// Gives the public ports back, but for those that a newer tunnel has by now.

@@ -4,7 +4,7 @@
 //! nobody but itself. Requests of a session are answered by [`super::connection`] before they are passed on: russh
 //! remembers the wish for an answer of the last request only, so that a late answer would be lost.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use russh::{
     Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::upstream::{self, Upstream};
@@ -32,6 +32,8 @@ const BACKLOG_BYTES: usize = 16 * 1024 * 1024;
 const BACKLOG_MESSAGES: usize = 4096;
 /// How long the device may take to end a session that the operator closed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end of a program's output waits for its exit status.
+const END_OF_OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 /// Exit status of a session that did not reach the device, as ssh itself would say it.
 const UNREACHED: u32 = 255;
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
@@ -236,24 +238,39 @@ impl OperatorLogin {
         mut up_read: ChannelReadHalf,
         write: &ChannelWriteHalf<Msg>,
     ) {
-        while let Some(message) = up_read.wait().await {
+        let mut ending = Ending::default();
+        loop {
+            let message = tokio::select! {
+                message = up_read.wait() => message,
+                () = ending.held_long_enough() => Some(ChannelMsg::Eof),
+            };
+            let Some(message) = message else { break };
             let sent = match message {
                 ChannelMsg::Data { data } => write.data_bytes(data).await,
                 ChannelMsg::ExtendedData { data, ext } => {
                     write.extended_data_bytes(ext, data).await
                 }
-                ChannelMsg::Eof => write.eof().await,
-                ChannelMsg::ExitStatus { exit_status } => write.exit_status(exit_status).await,
+                ChannelMsg::Eof if ending.may_pass() => write.eof().await,
+                ChannelMsg::Eof => {
+                    ending.hold();
+                    Ok(())
+                }
+                ChannelMsg::ExitStatus { exit_status } => {
+                    ending.has_status = true;
+                    write.exit_status(exit_status).await
+                }
                 ChannelMsg::ExitSignal {
                     signal_name,
                     core_dumped,
                     error_message,
                     lang_tag,
-                } => self
-                    .handle
-                    .exit_signal_request(id, signal_name, core_dumped, error_message, lang_tag)
-                    .await
-                    .map_err(|()| russh::Error::SendError),
+                } => {
+                    ending.has_status = true;
+                    self.handle
+                        .exit_signal_request(id, signal_name, core_dumped, error_message, lang_tag)
+                        .await
+                        .map_err(|()| russh::Error::SendError)
+                }
                 ChannelMsg::Failure => {
                     let text = "The device refused the request.\r\n";
                     write
@@ -263,12 +280,15 @@ impl OperatorLogin {
                     write.exit_status(UNREACHED).await.unwrap_or_default();
                     return;
                 }
-                ChannelMsg::Close => return,
+                ChannelMsg::Close => break,
                 _ => Ok(()),
             };
             if sent.is_err() {
                 return;
             }
+        }
+        if ending.held_since.is_some() && !ending.passed {
+            write.eof().await.unwrap_or_default();
         }
     }
 
@@ -301,10 +321,49 @@ impl OperatorLogin {
     }
 
     async fn jump_stream(&self, host: &str, port: u16) -> Result<(Device, Stream), String> {
-        let device = self.find(host).await?;
+        let device = self.find(&jump_name(host)).await?;
         let target = jump_target(&device, port).ok_or_else(|| OpenError::NoForward.to_string())?;
         let stream = self.open(device.id, target).await?;
         Ok((device, stream))
+    }
+}
+
+/// Keeps the end of output back until the exit status is there. A client that has seen the end of output and has sent
+/// its own closes the channel, and what comes after that is lost.
+#[derive(Debug, Default)]
+struct Ending {
+    has_status: bool,
+    held_since: Option<Instant>,
+    passed: bool,
+}
+
+impl Ending {
+    fn may_pass(&self) -> bool {
+        self.has_status || self.held_since.is_some()
+    }
+
+    fn hold(&mut self) {
+        self.held_since = Some(Instant::now());
+    }
+
+    /// A program may close its output and go on: then the end of output is passed on without a status.
+    async fn held_long_enough(&mut self) {
+        match self.held_since {
+            Some(since) if !self.passed => sleep_until(since + END_OF_OUTPUT_PATIENCE).await,
+            _ => std::future::pending().await,
+        }
+        self.passed = true;
+    }
+}
+
+/// The device that `ssh -J` means by `host`. ssh reads a name of digits alone as a number, octal with its leading
+/// zeros, and asks for the IPv4 address of that number; serial names without a prefix look like that.
+fn jump_name(host: &str) -> String {
+    match host.parse::<Ipv4Addr>() {
+        Ok(address) if address.octets().first() == Some(&0) => {
+            format!("{:06o}", u32::from(address))
+        }
+        _ => host.to_owned(),
     }
 }
 
@@ -451,5 +510,23 @@ fn size(message: &ChannelMsg) -> usize {
     match message {
         ChannelMsg::Data { data } => Bytes::len(data),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_digits_survive_ssh() {
+        for (host, name) in [
+            ("0.0.0.1", "000001"),
+            ("0.0.2.155", "001233"),
+            ("000008", "000008"),
+            ("cli000001", "cli000001"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            assert_eq!(jump_name(host), name);
+        }
     }
 }

@@ -73,6 +73,20 @@ impl Registry {
             .await
     }
 
+    /// Sets how many new connections per minute a visitor may make to its public ports; 0 is no limit.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_max_connections(
+        &self,
+        id: DeviceId,
+        per_minute: u32,
+    ) -> Result<bool, RegistryError> {
+        let value = Expr::value(i32::try_from(per_minute).unwrap_or(i32::MAX));
+        self.change(id, [(device::Column::MaxConnectionsPerMinute, value)])
+            .await
+    }
+
     /// Sets whether it may be used at all.
     ///
     /// # Errors

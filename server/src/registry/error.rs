@@ -32,6 +32,11 @@ pub enum RegistryError {
         /// Highest number that is built in.
         known: i32,
     },
+    /// What stands in the database was sealed under another key.
+    #[error(
+        "check master key: this is not the key the database was made with, put back the former master.key"
+    )]
+    OtherMasterKey,
     /// A statement or a connection failed.
     #[error("{attempt}: {source}")]
     Database {

@@ -50,6 +50,19 @@ impl Registry {
             .attempt("list events")?;
         rows.into_iter().map(Event::try_from).collect()
     }
+
+    /// Removes the entries from before that time, and tells how many. Entries go only by this.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn forget_events(&self, before: Timestamp) -> Result<u64, RegistryError> {
+        let done = event::Entity::delete_many()
+            .filter(event::Column::At.lt(before.0))
+            .exec(&self.store.write)
+            .await
+            .attempt("forget events")?;
+        Ok(done.rows_affected)
+    }
 }
 
 /// The row of an entry.

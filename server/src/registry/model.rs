@@ -208,6 +208,19 @@ pub struct Node {
     pub ports: (u16, u16),
 }
 
+/// What a device's tunnel may do now, by its state, its account and the operator's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything.
+    Open,
+    /// Stay in touch, without forwards.
+    Closed,
+    /// Nothing: refused for safety.
+    Blocked,
+    /// Nothing: out of service, or its account is suspended.
+    Inactive,
+}
+
 /// Whether an operator wants the tunnel of a device open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use moorline_protocol::operator::DeviceState;
 use sea_orm::{ConnectionTrait as _, Statement, Value};
+use uuid::Uuid;
 
 use super::Registry;
 use super::error::{Attempt as _, RegistryError};
-use super::model::{DeviceId, Timestamp};
+use super::model::{DeviceId, Standing, Timestamp};
 
 /// Devices noted in one statement.
 const DEVICES_AT_ONCE: usize = 500;
@@ -46,6 +48,50 @@ impl Registry {
             .flat_map(|(device, at)| [Value::from(device.0), Value::from(at.0)]);
         self.write_raw(&sql, values, "record last sign of life")
             .await
+    }
+
+    /// How these devices stand now; those that are missing in the answer are deleted.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn standings(
+        &self,
+        devices: &[DeviceId],
+    ) -> Result<HashMap<DeviceId, Standing>, RegistryError> {
+        let mut standings = HashMap::with_capacity(devices.len());
+        for part in devices.chunks(DEVICES_AT_ONCE) {
+            let places: Vec<_> = (1..=part.len()).map(|place| format!("${place}")).collect();
+            let sql = format!(
+                "SELECT d.id, d.state, d.wanted, a.suspended FROM devices AS d \
+                 JOIN accounts AS a ON a.id = d.account_id WHERE d.id IN ({})",
+                places.join(", ")
+            );
+            let backend = self.store.read.get_database_backend();
+            let values = part.iter().map(|device| Value::from(device.0));
+            let rows = self
+                .store
+                .read
+                .query_all_raw(Statement::from_sql_and_values(backend, sql, values))
+                .await
+                .attempt("look up how devices stand")?;
+            for row in rows {
+                let (id, state, wanted, suspended) = row
+                    .try_get_many::<(Uuid, String, String, bool)>(
+                        "",
+                        &["id", "state", "wanted", "suspended"].map(str::to_owned),
+                    )
+                    .attempt("read how devices stand")?;
+                let standing = match DeviceState::parse(&state) {
+                    Some(DeviceState::Blocked) => Standing::Blocked,
+                    Some(DeviceState::Active) if suspended => Standing::Inactive,
+                    Some(DeviceState::Active) if wanted == "closed" => Standing::Closed,
+                    Some(DeviceState::Active) => Standing::Open,
+                    Some(DeviceState::Inactive) | None => Standing::Inactive,
+                };
+                standings.insert(DeviceId(id), standing);
+            }
+        }
+        Ok(standings)
     }
 
     /// Notes why the last tunnel of a device ended.

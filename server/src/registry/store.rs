@@ -4,12 +4,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sea_orm::{
-    ColumnTrait as _, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    EntityTrait as _, QueryFilter as _, QuerySelect as _, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    ActiveValue, ColumnTrait as _, ConnectOptions, Database, DatabaseConnection,
+    DatabaseTransaction, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 
-use super::entity::forward;
+use super::entity::{forward, master_key_check};
 use super::error::{Attempt as _, RegistryError};
 use super::migrations;
 use super::model::Node;
@@ -59,8 +59,38 @@ impl Store {
         };
         let transaction = store.begin().await?;
         migrations::apply(&transaction).await?;
+        store.check_master_key(&transaction).await?;
         transaction.commit().await.attempt("migrate database")?;
         Ok(store)
+    }
+
+    /// A key file that was lost and made anew would otherwise show only as secrets that nobody finds.
+    async fn check_master_key(
+        &self,
+        transaction: &DatabaseTransaction,
+    ) -> Result<(), RegistryError> {
+        const ATTEMPT: &str = "check master key";
+        let hash = self.keys.keyed_hash("master key check", b"moorline");
+        let found = master_key_check::Entity::find_by_id(1)
+            .one(transaction)
+            .await
+            .attempt(ATTEMPT)?;
+        if let Some(found) = found {
+            return if found.hash == hash {
+                Ok(())
+            } else {
+                Err(RegistryError::OtherMasterKey)
+            };
+        }
+        let row = master_key_check::ActiveModel {
+            id: ActiveValue::Set(1),
+            hash: ActiveValue::Set(hash),
+        };
+        master_key_check::Entity::insert(row)
+            .exec_without_returning(transaction)
+            .await
+            .attempt(ATTEMPT)?;
+        Ok(())
     }
 
     /// Begins a change. On SQLite it holds the write lock from here on: a transaction that only became a writer
@@ -119,12 +149,8 @@ impl Store {
 
 async fn open_sqlite(url: &str) -> Result<(DatabaseConnection, DatabaseConnection), RegistryError> {
     make_private(url)?;
-    let write = Database::connect(sqlite_options(url, 1))
-        .await
-        .attempt("open database")?;
-    let read = Database::connect(sqlite_options(url, SQLITE_READERS))
-        .await
-        .attempt("open database")?;
+    let write = connect(sqlite_options(url, 1)).await?;
+    let read = connect(sqlite_options(url, SQLITE_READERS)).await?;
     Ok((read, write))
 }
 
@@ -147,6 +173,8 @@ fn make_private(url: &str) -> Result<(), RegistryError> {
 
 fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common_options(url, connections);
+    // A file does not go away as a server does.
+    options.test_before_acquire(false);
     options.map_sqlx_sqlite_opts(|sqlite| {
         sqlite
             .foreign_keys(true)
@@ -164,11 +192,22 @@ async fn open_postgres(url: &str) -> Result<DatabaseConnection, RegistryError> {
     options
         .set_application_name("moorline-server")
         .map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED_STATEMENTS));
-    // The parser knows the short form only.
-    Database::connect(options).await.attempt("open database")
+    connect(options).await
+}
+
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, RegistryError> {
+    let url = options.get_url().to_owned();
+    match Database::connect(options).await {
+        // The address may hold a password, which belongs in no message.
+        Err(error) if error.to_string().contains(&url) => Err(RegistryError::Address {
+            reason: "it cannot be parsed",
+        }),
+        other => other.attempt("open database"),
+    }
 }
 
 fn common_options(url: &str, connections: u32) -> ConnectOptions {
+    // The library knows the short form only.
     let url = url
         .strip_prefix("postgresql:")
         .map_or_else(|| url.to_owned(), |rest| format!("postgres:{rest}"));
@@ -181,4 +220,18 @@ fn common_options(url: &str, connections: u32) -> ConnectOptions {
         .record_stmt_in_spans(false)
         .sqlx_logging(false);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_used_is_refused_without_its_password() {
+        for url in ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d"] {
+            let keys = MasterKey::random().unwrap();
+            let error = Store::open(url, keys).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
 }

@@ -111,7 +111,7 @@ fn lines(identity: &Identity, config: &Config, welcome: &Welcome) -> String {
         let pin = identity
             .api_pin
             .as_ref()
-            .map(|pin| format!("MOORLINE_PIN='{pin}' "));
+            .map(|pin| format!("MOORLINE_TRUST_SERVER_SPKI_SHA256='{pin}' "));
         lines.push("  enrol a device, on the device as root:".to_owned());
         lines.push(format!(
             "    {}MOORLINE_API_URL='{}' MOORLINE_API_KEY='{}' moorline-agent run",

@@ -2,21 +2,17 @@
 
 use moorline_protocol::Secret;
 use moorline_protocol::scope::DEFAULT_SCOPES;
-use rand::RngExt as _;
 
 use super::ServeError;
 use crate::config::Config;
 use crate::passwords::Passwords;
+use crate::random;
 use crate::registry::Registry;
 use crate::registry::error::ApiClientError;
 use crate::registry::model::{AccountId, KeyContext, KeyLimits, NewApiClient, NewUser, Role};
 
 /// Name of the API client whose key enrols the first devices.
 const ENROLMENT_CLIENT: &str = "first-devices";
-/// Of generated passwords (control contract section 4).
-const PASSWORD_LENGTH: usize = 20;
-const PASSWORD_CHARACTERS: &[u8] =
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!@#$%&*";
 
 /// What was made at this start; printed once and kept nowhere in clear.
 #[derive(Default)]
@@ -97,7 +93,7 @@ async fn first_admin(
     {
         return Err(ServeError::AdminPassword);
     }
-    let generated = given.is_none().then(generate_password);
+    let generated = given.is_none().then(|| Secret::new(random::password()));
     let password = given
         .or_else(|| generated.clone())
         .ok_or(ServeError::AdminPassword)?;
@@ -114,15 +110,4 @@ async fn first_admin(
         username,
         generated,
     })
-}
-
-fn generate_password() -> Secret<String> {
-    let mut rng = rand::rng();
-    let character = |_| {
-        let index = rng.random_range(0..PASSWORD_CHARACTERS.len());
-        PASSWORD_CHARACTERS
-            .get(index)
-            .map_or('x', |byte| char::from(*byte))
-    };
-    Secret::new((0..PASSWORD_LENGTH).map(character).collect())
 }

@@ -4,7 +4,7 @@ use moorline_protocol::operator::DeviceState;
 use moorline_server::registry::error::{CreateDeviceError, ForwardError, RenameError, SetKeyError};
 use moorline_server::registry::model::{
     DeviceFilter, DeviceId, EventFilter, ForwardId, NewDevice, NewEvent, Node, NodeStatus,
-    Timestamp, Wanted,
+    Standing, Timestamp, Wanted,
 };
 use uuid::Uuid;
 
@@ -346,4 +346,39 @@ pub(crate) async fn events_are_listed_newest_first(bed: Bed) {
         ..EventFilter::default()
     };
     assert!(list(none).await.is_empty());
+    assert_eq!(bed.registry.forget_events(Timestamp(1)).await.unwrap(), 0);
+    let now = Timestamp::now();
+    assert_eq!(bed.registry.forget_events(now).await.unwrap(), 5);
+}
+
+pub(crate) async fn how_devices_stand_is_told(bed: Bed) {
+    let registry = &bed.registry;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(bed.made(bed.new_device()).await.id);
+    }
+    let standing = async |n: usize| {
+        let standings = registry.standings(&ids).await.unwrap();
+        standings.get(&ids[n]).copied()
+    };
+    for n in 0..5 {
+        assert_eq!(standing(n).await, Some(Standing::Open));
+    }
+    registry
+        .set_state(ids[0], DeviceState::Blocked)
+        .await
+        .unwrap();
+    registry
+        .set_state(ids[1], DeviceState::Inactive)
+        .await
+        .unwrap();
+    registry.set_wanted(ids[2], Wanted::Closed).await.unwrap();
+    registry.delete_device(bed.account, ids[3]).await.unwrap();
+    assert_eq!(standing(0).await, Some(Standing::Blocked));
+    assert_eq!(standing(1).await, Some(Standing::Inactive));
+    assert_eq!(standing(2).await, Some(Standing::Closed));
+    assert_eq!(standing(3).await, None);
+    registry.suspend_account(bed.account, true).await.unwrap();
+    assert_eq!(standing(0).await, Some(Standing::Blocked));
+    assert_eq!(standing(4).await, Some(Standing::Inactive));
 }

@@ -1,5 +1,12 @@
 //! One contract for the registry, told as stories and run on every database it supports.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test, also outside of the test functions"
+)]
+
 mod bed;
 mod creation;
 mod devices;
@@ -51,6 +58,7 @@ macro_rules! tell_all {
                 devices::signs_of_life_never_go_back,
                 devices::a_device_without_forward_gets_one,
                 devices::nodes_are_replaced_by_name,
+                devices::how_devices_stand_is_told,
                 devices::events_are_listed_newest_first,
                 people::the_first_account_is_made_once,
                 people::users_log_in_by_name_or_short_id,

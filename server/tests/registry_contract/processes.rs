@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use moorline_server::master_key::MasterKey;
 use moorline_server::registry::Registry;
-use moorline_server::registry::error::CreateDeviceError;
+use moorline_server::registry::error::{CreateDeviceError, RegistryError};
 use moorline_server::registry::model::NewDevice;
 
 use crate::bed::{Bed, node, public_key};
@@ -102,11 +103,11 @@ pub(crate) async fn everything_is_there_after_a_restart(bed: Bed) {
     let next = bed.made(bed.new_device()).await;
     assert_eq!(next.name, "cli000002");
     assert_ne!(next.forward.public_port, made.forward.public_port);
+    let other = MasterKey::random().unwrap();
+    let refused = Registry::open(&bed.url, other).await;
+    assert!(matches!(refused, Err(RegistryError::OtherMasterKey)));
     bed.sql("INSERT INTO schema_migrations (number, name, applied_at) VALUES (999, 'later', 0)")
         .await;
-    assert!(
-        Registry::open(&bed.url, bed.master_key.clone())
-            .await
-            .is_err()
-    );
+    let refused = Registry::open(&bed.url, bed.master_key.clone()).await;
+    assert!(matches!(refused, Err(RegistryError::TooNew { .. })));
 }

@@ -22,6 +22,8 @@ use crate::tunnels::{Cut, TunnelStatus};
 /// Devices in a page unless asked for fewer or more.
 const DEFAULT_LIMIT: u64 = 1000;
 const MAX_LIMIT: u64 = 10_000;
+/// Highest limit of new connections per minute and visitor.
+const MAX_CONNECTIONS: u32 = 10_000;
 const NOT_FOUND: Refusal = Refusal::not_found("device not found");
 
 #[derive(Deserialize)]
@@ -74,6 +76,13 @@ pub(super) async fn change(
     Json(change): Json<DeviceChange>,
 ) -> Result<Response, Refusal> {
     let device = find(&api, &operator.0, &name).await?;
+    if change
+        .max_connections_per_minute
+        .is_some_and(|limit| limit > MAX_CONNECTIONS)
+    {
+        let text = "max_connections_per_minute must be a number from 0 to 10000";
+        return Err(Refusal::bad(text));
+    }
     if let Some(name) = change.name.filter(|name| *name != device.name) {
         rename(&api, &device, &name).await?;
         let metadata = serde_json::json!({"old_name": device.name, "new_name": name});
@@ -83,6 +92,17 @@ pub(super) async fn change(
         set_state(&api, &device, state).await?;
         let metadata = serde_json::json!({"name": device.name, "state": state.as_str()});
         record(&api, &operator.0, &device, "device.state", metadata).await;
+    }
+    if let Some(limit) = change.max_connections_per_minute {
+        if !api.registry().set_max_connections(device.id, limit).await? {
+            return Err(NOT_FOUND);
+        }
+        // Ports that are open take it over at once.
+        api.ports()
+            .change(device.id, |rules| rules.max_connections_per_minute = limit);
+        let metadata =
+            serde_json::json!({"name": device.name, "max_connections_per_minute": limit});
+        record(&api, &operator.0, &device, "device.settings", metadata).await;
     }
     let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
     envelope(&api, &device).await
@@ -174,7 +194,7 @@ fn info(api: &Api, hosts: &HashMap<String, String>, device: &Device) -> DeviceIn
         device_port: forward.device_port,
         public_port: forward.public_port,
         server: hosts.get(&forward.node).cloned().unwrap_or_default(),
-        bytes: api.forward_bytes(forward.id),
+        bytes: api.ports().bytes(forward.id),
     });
     DeviceInfo {
         id: device.id.to_string(),

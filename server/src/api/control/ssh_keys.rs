@@ -45,7 +45,7 @@ impl From<UserKey> for Key {
             user_id: key.user.to_string(),
             purpose: "inbound",
             label: key.label,
-            key_type: match canonical.split('-').nth(1) {
+            key_type: match canonical.split(['-', ' ']).nth(1) {
                 Some("ed25519") => "ed25519",
                 Some("rsa") => "rsa",
                 _ => "ecdsa",

@@ -77,20 +77,47 @@ pub(super) enum Credentials {
 impl Api {
     /// The API key of a call, with `scope`; its call is counted.
     pub(super) async fn key(&self, arrival: &Arrival, scope: Scope) -> Result<ApiKey, Failure> {
-        let Some(secret) = arrival.fields.get("api_key") else {
-            return Err(arrival.no_credential());
+        let key = self.find_key(secret(arrival)?).await?;
+        self.count(&key)?;
+        checked(key, scope)
+    }
+
+    /// As [`Self::key`] for `create_new_client`, whose key the registry checks once more when it writes: the key may
+    /// be a moment old. Refusals have to go through [`Self::refuse_creation`].
+    pub(super) async fn creation_key(&self, arrival: &Arrival) -> Result<ApiKey, Failure> {
+        let secret = secret(arrival)?;
+        let key = match self.0.recent_keys.get(secret) {
+            Some(key) if is_live(&key) => key,
+            _ => {
+                let key = self.find_key(secret).await?;
+                self.0.recent_keys.put(secret, key.clone());
+                key
+            }
         };
+        self.count(&key)?;
+        checked(key, Scope::DeviceCreate)
+    }
+
+    /// What a refused creation answers: 32 when the key is no longer good, else the refusal.
+    pub(super) async fn refuse_creation(&self, arrival: &Arrival, refusal: Failure) -> Failure {
+        let look = async {
+            let secret = secret(arrival)?;
+            self.0.recent_keys.forget(secret);
+            checked(self.find_key(secret).await?, Scope::DeviceCreate)
+        };
+        look.await.err().unwrap_or(refusal)
+    }
+
+    async fn find_key(&self, secret: &str) -> Result<ApiKey, Failure> {
         let key = self.registry().api_key_by_secret(secret).await?;
-        let now = Timestamp::now();
-        let live = |key: &ApiKey| key.limits.expires_at.is_none_or(|expiry| now < expiry);
-        let key = key.filter(live).ok_or(Code::InvalidKey)?;
-        if let Ok(per_minute) = u32::try_from(key.rate_limit) {
-            self.0.key_calls.take(&key.id, per_minute)?;
-        }
-        if has_scope(&key, scope) {
-            Ok(key)
-        } else {
-            Err(Code::InvalidKey.into())
+        key.filter(is_live).ok_or_else(|| Code::InvalidKey.into())
+    }
+
+    fn count(&self, key: &ApiKey) -> Result<(), Failure> {
+        match u32::try_from(key.rate_limit) {
+            Ok(per_minute) => Ok(self.0.key_calls.take(&key.id, per_minute)?),
+            // -1 is no limit.
+            Err(_) => Ok(()),
         }
     }
 
@@ -192,6 +219,26 @@ impl Api {
             Ok(()) => failure,
             Err(exceeded) => Failure::Limited(exceeded),
         }
+    }
+}
+
+fn secret(arrival: &Arrival) -> Result<&str, Failure> {
+    arrival
+        .fields
+        .get("api_key")
+        .ok_or_else(|| arrival.no_credential())
+}
+
+fn is_live(key: &ApiKey) -> bool {
+    let now = Timestamp::now();
+    key.limits.expires_at.is_none_or(|expiry| now < expiry)
+}
+
+fn checked(key: ApiKey, scope: Scope) -> Result<ApiKey, Failure> {
+    if has_scope(&key, scope) {
+        Ok(key)
+    } else {
+        Err(Code::InvalidKey.into())
     }
 }
 

@@ -31,6 +31,9 @@ REFUSAL_PAUSE=60       # after a refusal or a wrong host key
 SETTLED_SECS=30        # a tunnel that lived so long starts with short pauses again
 LOG_LINES=200          # kept in the log file
 
+# Not for this script, but for agents that read the constants.
+: "${GATEWAY_KEY-}"
+
 child=
 reader=
 waiter=
@@ -58,8 +61,8 @@ END_OF_USAGE
 }
 
 make_state_dir() {
-    mkdir -p "$STATE_DIR" 2>/dev/null && [ -w "$STATE_DIR" ] ||
-        fail "cannot write to $STATE_DIR (set MOORLINE_STATE_DIR)"
+    mkdir -p "$STATE_DIR" 2>/dev/null
+    [ -w "$STATE_DIR" ] || fail "cannot write to $STATE_DIR (set MOORLINE_STATE_DIR)"
 }
 
 # --- which ssh -------------------------------------------------------------
@@ -169,11 +172,26 @@ post() {
         shift 2
         curl "$@" "$API_URL$path"
     elif have wget; then
-        set -- "$1" "$2" -q -T 30 -O - --post-file="$1"
-        [ -n "${MOORLINE_CA_FILE:-}" ] && set -- "$@" --ca-certificate="$MOORLINE_CA_FILE"
-        path=$2
-        shift 2
-        wget "$@" "$API_URL$path"
+        case $(wget --help 2>&1) in
+        *BusyBox*)
+            # It checks no certificate and, as often built, knows no time limit.
+            if [ -n "${MOORLINE_CA_FILE:-}${API_PIN:-}" ]; then
+                say "this wget cannot check the certificate of $API_URL; install curl"
+                return 1
+            fi
+            wget -q -O - --post-file="$1" "$API_URL$2"
+            ;;
+        *)
+            if [ -n "${MOORLINE_CA_FILE:-}" ]; then
+                wget -q -T 30 -t 1 -O - --post-file="$1" --ca-certificate="$MOORLINE_CA_FILE" "$API_URL$2"
+            elif [ -n "${API_PIN:-}" ]; then
+                say "set MOORLINE_CA_FILE to the certificate of $API_URL, or install curl"
+                return 1
+            else
+                wget -q -T 30 -t 1 -O - --post-file="$1" "$API_URL$2"
+            fi
+            ;;
+        esac
     else
         say "neither curl nor wget is installed"
         return 1
@@ -216,7 +234,7 @@ between() {
 
 now() {
     # Seconds since boot do not jump when the clock is set.
-    if read -r uptime _ </proc/uptime 2>/dev/null; then
+    if read -r uptime _ 2>/dev/null </proc/uptime; then
         echo "${uptime%%.*}"
     else
         date +%s
@@ -278,10 +296,15 @@ read_messages() {
             say "connected to $SERVER_HOST, port $REMOTE_PORT leads here"
             ;;
         debug[123]:* | OpenSSH_* | Authenticated* | '' | 'Transferred: '* | 'Bytes per second: '*) ;;
-        *"ost key verification failed"* | *"ost key mismatch"* | *"REMOTE HOST IDENTIFICATION"* | \
-            *"not in the trusted hosts file"* | *"idn't validate host key"* | *"No "*" host key is known"*)
+        *"ost key verification failed"* | *"ost key mismatch"* | *"idn't validate host key"*)
             echo mismatch >"$STATUS_FILE"
             say "HOST KEY MISMATCH: $SERVER_HOST does not have the host key this script knows; not connecting"
+            ;;
+        *"not in the trusted hosts file"*)
+            echo mismatch >"$STATUS_FILE"
+            say "HOST KEY MISMATCH: $SERVER_HOST has no host key of the kind this script knows; not connecting"
+            # dropbear would ask whether to go on, and wait.
+            kill "$child" 2>/dev/null
             ;;
         *"ermission denied"* | *"o auth methods could be used"* | *"oo many authentication failures"*)
             echo refused >"$STATUS_FILE"
@@ -314,6 +337,7 @@ watch_dropbear() {
             sleep 5
             kill -0 "$1" 2>/dev/null || return 0
             echo connected >"$STATUS_FILE"
+            say "connected to $SERVER_HOST, port $REMOTE_PORT leads here"
             return 0
         fi
     done
@@ -327,10 +351,11 @@ tunnel() {
     find_identity || { ended=refused; return; }
     rm -f "$FIFO"
     mkfifo "$FIFO" || { ended=lost; return; }
-    read_messages <"$FIFO" &
-    reader=$!
+    # Opening the pipe waits for its other end, so the order does not matter; the reader has to know the child.
     "$FLAVOUR" </dev/null >"$FIFO" 2>&1 &
     child=$!
+    read_messages <"$FIFO" &
+    reader=$!
     watcher=
     if [ "$FLAVOUR" = dropbear ]; then
         watch_dropbear "$child" &
@@ -381,10 +406,10 @@ birth() {
     read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id
     stat=
     read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
-    # After the name, which may hold blanks, the start time is the 20th field.
+    # After the name, which may hold blanks: the state, and as 20th field the start time.
     # shellcheck disable=SC2086 # split on purpose
     set -- ${stat##*) }
-    [ $# -ge 20 ] && shift 19 && echo "$boot/$1"
+    [ "$1" != Z ] && [ $# -ge 20 ] && shift 19 && echo "$boot/$1"
 }
 
 # Whether file $1 names a process that runs; sets pid.
@@ -395,7 +420,12 @@ runs() {
     case $pid in
     '' | *[!0-9]*) return 1 ;;
     esac
-    kill -0 "$pid" 2>/dev/null && [ "$(birth "$pid")" = "$born" ]
+    alive "$pid" "$born"
+}
+
+# Whether process $1 is the one born at $2.
+alive() {
+    kill -0 "$1" 2>/dev/null && [ "$(birth "$1")" = "$2" ]
 }
 
 # Puts our number into the pid file; fails when another of us runs.
@@ -472,7 +502,7 @@ stop() {
     fi
     kill "$pid" 2>/dev/null
     tries=0
-    while runs "$PID_FILE"; do
+    while alive "$pid" "$born"; do
         if [ "$tries" -ge 10 ]; then
             fail "process $pid does not end"
         fi

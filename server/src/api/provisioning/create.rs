@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::Response;
 use moorline_protocol::provisioning::{Code, NewClient};
-use moorline_protocol::scope::Scope;
 
 use super::access::Arrival;
 use super::answer::{self, Failure};
@@ -17,14 +16,21 @@ pub(super) async fn create_new_client(
     api: &Api,
     arrival: Arrival,
 ) -> Result<Response<Body>, Failure> {
-    let key = api.key(&arrival, Scope::DeviceCreate).await?;
+    let key = api.creation_key(&arrival).await?;
+    match create(api, &arrival, &key).await {
+        Ok(created) => Ok(answer::created(new_client(created))),
+        Err(refusal) => Err(api.refuse_creation(&arrival, refusal).await),
+    }
+}
+
+async fn create(api: &Api, arrival: &Arrival, key: &ApiKey) -> Result<CreatedDevice, Failure> {
     if key.context != KeyContext::Account {
         return Err(Code::InvalidKey.into());
     }
-    let wanted = match arrival
+    let parsed = arrival
         .fields()
-        .and_then(|fields| Ok(CreateClient::parse(fields)?))
-    {
+        .and_then(|fields| Ok(CreateClient::parse(fields)?));
+    let wanted = match parsed {
         Ok(wanted) => wanted,
         Err(failure) => {
             // A suspended account comes before bad parameters; good ones meet that check in the registry.
@@ -32,16 +38,16 @@ pub(super) async fn create_new_client(
             return Err(failure);
         }
     };
-    if let Some(refusal) = bound_elsewhere(&key, &wanted) {
-        refuse_unless_known(api, &key, &wanted, refusal).await?;
+    if let Some(refusal) = bound_elsewhere(key, &wanted) {
+        refuse_unless_known(api, key, &wanted, refusal).await?;
     }
     let created = api
         .registry()
-        .create_device(new_device(&key, wanted))
+        .create_device(new_device(key, wanted))
         .await?;
-    metrics::counter!("moorline_clients_created_total", "new" => if created.created { "true" } else { "false" })
-        .increment(1);
-    Ok(answer::created(new_client(created)))
+    let new = if created.created { "true" } else { "false" };
+    metrics::counter!("moorline_clients_created_total", "new" => new).increment(1);
+    Ok(created)
 }
 
 /// A prefix or region other than the one the key is bound to.

@@ -1,0 +1,221 @@
+//! What is measured, and one measurement of it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::create;
+use crate::load::{bulk, connections, latency, reconnect};
+use crate::peers::{OURS, Peer};
+use crate::service::Service;
+
+/// A kind of measurement; some give more than one figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Bulk copies from the device to visitors, one and eight at once.
+    Download,
+    /// A bulk copy from a visitor to the device.
+    Upload,
+    /// Request and response, alone and beside a bulk copy.
+    Latency,
+    /// Eight visitors that connect over and over.
+    Connections,
+    /// The server killed and started again.
+    Reconnect,
+    /// A server that holds many idle tunnels.
+    Memory,
+    /// New devices over the API.
+    Create,
+}
+
+impl Measure {
+    /// All of them, in the order in which they run.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Download,
+        Self::Upload,
+        Self::Latency,
+        Self::Connections,
+        Self::Reconnect,
+        Self::Memory,
+        Self::Create,
+    ];
+
+    /// As the command line calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+            Self::Latency => "latency",
+            Self::Connections => "connections",
+            Self::Reconnect => "reconnect",
+            Self::Memory => "memory",
+            Self::Create => "create",
+        }
+    }
+
+    /// The slow ones are not repeated in every round.
+    pub(crate) const fn most_rounds(self) -> usize {
+        match self {
+            Self::Memory => 1,
+            Self::Reconnect | Self::Create => 3,
+            _ => usize::MAX,
+        }
+    }
+}
+
+/// Whether a larger figure is a better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    /// It is.
+    More,
+    /// It is not.
+    Less,
+}
+
+/// A line of figures in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Metric {
+    /// One stream down.
+    DownloadOne,
+    /// Eight streams down.
+    DownloadEight,
+    /// One stream up.
+    UploadOne,
+    /// Request and response alone.
+    AloneP50,
+    /// The slowest of a hundred.
+    AloneP99,
+    /// Request and response beside a bulk copy.
+    BesideP50,
+    /// The slowest of a hundred.
+    BesideP99,
+    /// New connections.
+    Connections,
+    /// Back after the server's end.
+    Reconnect,
+    /// Server memory in all.
+    ServerMemory,
+    /// Server memory a tunnel.
+    TunnelMemory,
+    /// New devices.
+    Create,
+}
+
+impl Metric {
+    /// Title, unit and direction.
+    pub(crate) const fn describe(self) -> (&'static str, &'static str, Better) {
+        use Better::{Less, More};
+        match self {
+            Self::DownloadOne => ("throughput, one stream down", "MB/s", More),
+            Self::DownloadEight => ("throughput, eight streams down", "MB/s", More),
+            Self::UploadOne => ("throughput, one stream up", "MB/s", More),
+            Self::AloneP50 => ("request and response, p50", "us", Less),
+            Self::AloneP99 => ("request and response, p99", "us", Less),
+            Self::BesideP50 => ("request and response beside a bulk copy, p50", "us", Less),
+            Self::BesideP99 => ("request and response beside a bulk copy, p99", "us", Less),
+            Self::Connections => ("new connections, eight at once", "1/s", More),
+            Self::Reconnect => ("served again after the server's kill -9", "ms", Less),
+            Self::ServerMemory => ("server memory with all idle tunnels", "MiB", Less),
+            Self::TunnelMemory => ("server memory of an idle tunnel", "KiB", Less),
+            Self::Create => ("create_new_client, 64 in flight", "1/s", More),
+        }
+    }
+}
+
+/// How long and how much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Of a bulk copy.
+    pub(crate) window: Duration,
+    /// Tunnels of the memory measure.
+    pub(crate) idle_tunnels: usize,
+    /// Devices that one round creates.
+    pub(crate) creates: u16,
+}
+
+/// Figures of one measurement, and what else is to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    /// In the units of [`Metric::describe`].
+    pub(crate) values: Vec<(Metric, f64)>,
+    /// A line for the foot of the table.
+    pub(crate) note: Option<String>,
+}
+
+/// Measures once; no figures when the measure makes no sense for this peer.
+pub(crate) fn measure(
+    measure: Measure,
+    peer: &mut dyn Peer,
+    service: &Service,
+    effort: &Effort,
+) -> Result<Figures> {
+    let port = peer.port();
+    let window = effort.window;
+    let values = match measure {
+        Measure::Download => vec![
+            (Metric::DownloadOne, bulk::download(port, 1, window)?),
+            (Metric::DownloadEight, bulk::download(port, 8, window)?),
+        ],
+        Measure::Upload => vec![(Metric::UploadOne, bulk::upload(service, port, window)?)],
+        Measure::Latency => {
+            let alone = latency::alone(port, window / 2)?;
+            let beside = latency::beside_a_copy(port, window)?;
+            vec![
+                (Metric::AloneP50, alone.p50),
+                (Metric::AloneP99, alone.p99),
+                (Metric::BesideP50, beside.p50),
+                (Metric::BesideP99, beside.p99),
+            ]
+        }
+        Measure::Connections => vec![(Metric::Connections, connections::rate(port, window)?)],
+        Measure::Reconnect => reconnect::time(peer)?
+            .map(|millis| (Metric::Reconnect, millis))
+            .into_iter()
+            .collect(),
+        Measure::Memory => return memory(peer, effort.idle_tunnels),
+        Measure::Create => return create_rate(peer, effort.creates),
+    };
+    Ok(Figures { values, note: None })
+}
+
+fn memory(peer: &dyn Peer, wanted: usize) -> Result<Figures> {
+    let Some(memory) = peer.idle_memory(wanted)? else {
+        return Ok(Figures::default());
+    };
+    let grown = memory.after_bytes.saturating_sub(memory.before_bytes);
+    let mut figures = Figures {
+        values: vec![(
+            Metric::TunnelMemory,
+            grown as f64 / memory.tunnels as f64 / 1024.0,
+        )],
+        note: Some(format!(
+            "{}: memory with {} idle tunnels, {:.1} MiB before the first one",
+            peer.name(),
+            memory.tunnels,
+            mebibytes(memory.before_bytes)
+        )),
+    };
+    if memory.tunnels == wanted {
+        let all = (Metric::ServerMemory, mebibytes(memory.after_bytes));
+        figures.values.push(all);
+    }
+    Ok(figures)
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0 / 1024.0
+}
+
+fn create_rate(peer: &dyn Peer, count: u16) -> Result<Figures> {
+    if peer.name() != OURS {
+        return Ok(Figures::default());
+    }
+    let rate = create::rate(count)?;
+    Ok(Figures {
+        values: vec![(Metric::Create, rate.per_second)],
+        note: Some(format!(
+            "create_new_client is durable: of {} answered clients {} were there after kill -9 of the server",
+            rate.answered, rate.survived
+        )),
+    })
+}

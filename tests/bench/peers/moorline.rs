@@ -1,0 +1,123 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use harness::{DeviceOptions, Operator, ServerOptions, TestDevice, TestServer};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{IdleMemory, OURS, Peer};
+use crate::create;
+use crate::idle::{IdleTunnels, Login, device_key};
+use crate::load::reconnect::wait_served;
+use crate::processes;
+use crate::service::Service;
+
+/// Name of the device.
+const DEVICE: &str = "bench";
+
+/// The real server on SQLite and the real agent, as installed.
+#[derive(Debug)]
+pub(super) struct Moorline {
+    // Fields go in this order: the device before the server it talks to.
+    _device: TestDevice,
+    server: TestServer,
+    port: u16,
+}
+
+impl Moorline {
+    pub(super) fn start(service: &Service) -> Result<Self> {
+        let server = TestServer::start();
+        let key = server.full_key("bench");
+        let options = DeviceOptions {
+            name: Some(DEVICE.into()),
+            forward_port: Some(service.port()),
+            ..DeviceOptions::default()
+        };
+        let mut device = TestDevice::new(&server, &key, options);
+        device.launch();
+        let operator = Operator::login(&server);
+        harness::eventually("the device is online", || {
+            device.assert_alive();
+            operator
+                .try_device(DEVICE)
+                .is_some_and(|device| device.online)
+        });
+        // A bench connects more often than the ten times a minute that a visitor may.
+        let answer = operator.send(
+            Method::PATCH,
+            &format!("/v1/admin/devices/{DEVICE}"),
+            Some(&json!({"max_connections_per_minute": 0})),
+        );
+        ensure!(
+            answer.status == 200,
+            "lift the limit of visitors: {}",
+            answer.text
+        );
+        let forwards = operator.device(DEVICE).forwards;
+        let port = forwards.first().context("no forward")?.public_port;
+        wait_served(port)?;
+        Ok(Self {
+            _device: device,
+            server,
+            port,
+        })
+    }
+}
+
+impl Peer for Moorline {
+    fn name(&self) -> &'static str {
+        OURS
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn kill_server(&mut self) -> bool {
+        self.server.kill();
+        true
+    }
+
+    fn launch_server(&mut self) {
+        self.server.launch();
+    }
+
+    /// Devices of their own, made over the API, each with its tunnel, its control channel and its public port.
+    fn idle_memory(&self, count: usize) -> Result<Option<IdleMemory>> {
+        let server = TestServer::start_with(ServerOptions {
+            ports: u16::try_from(count).context("too many idle tunnels")?,
+            ..ServerOptions::default()
+        });
+        let api_key = server.full_key("factory");
+        let logins = logins(&server, &api_key, count)?;
+        let process = server.process().id();
+        let before_bytes = processes::memory_bytes(&[process])?;
+        let held = IdleTunnels::hold(server.ssh_port(), logins)?;
+        processes::wait_settled(process)?;
+        let after_bytes = processes::memory_bytes(&[process])?;
+        drop(held);
+        Ok(Some(IdleMemory {
+            tunnels: count,
+            before_bytes,
+            after_bytes,
+        }))
+    }
+}
+
+fn logins(server: &TestServer, api_key: &str, count: usize) -> Result<Vec<Login>> {
+    let mut keys = HashMap::new();
+    let mut waiting = VecDeque::new();
+    for _ in 0..count {
+        let key = device_key()?;
+        let public = key.public_key().to_openssh()?;
+        waiting.push_back(public.clone());
+        keys.insert(public, Arc::new(key));
+    }
+    let mut logins = Vec::new();
+    for (public, device) in create::create(server, api_key, waiting)? {
+        let key = keys.remove(&public).context("an unknown key")?;
+        logins.push(Login::agent(&device.client_id, key, device.port));
+    }
+    Ok(logins)
+}
