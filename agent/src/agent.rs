@@ -169,7 +169,12 @@ impl Agent {
                     let lived = Duration::from_secs(1);
                     (Ended::Lost { lived }, "the forwards changed".to_owned())
                 }
-                Ok(end) => judge(end),
+                Ok(end) => {
+                    if matches!(end, TunnelEnd::Moved { .. }) {
+                        self.reconnect.woken();
+                    }
+                    judge(end)
+                }
                 Err(error) => judge_failure(&error),
             };
             let next = self.reconnect.after(&ended, dice());
@@ -305,6 +310,10 @@ enum Renewed {
 fn judge(end: TunnelEnd) -> (Ended, String) {
     match end {
         TunnelEnd::Lost { lived, reason } => (Ended::Lost { lived }, reason),
+        TunnelEnd::Moved { lived } => (
+            Ended::Lost { lived },
+            "the address that the tunnel hung on is gone".into(),
+        ),
         TunnelEnd::Displaced => (
             Ended::Displaced,
             "another tunnel with this device's key took over; is this device cloned?".into(),

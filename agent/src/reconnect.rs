@@ -72,6 +72,7 @@ pub enum AskApi {
 #[derive(Debug, Default)]
 pub struct Reconnect {
     last_wait: Option<Duration>,
+    just_woken: bool,
     losses: u32,
     refusals: u32,
     asked_at: u32,
@@ -118,15 +119,22 @@ impl Reconnect {
         self.asked_at = 0;
     }
 
-    /// Notes a wake-up: the waits start again at the shortest.
+    /// Notes a wake-up: the waits start again at the shortest. A route often follows its link by a moment, so the
+    /// next wait is nearly that.
     pub fn woken(&mut self) {
         self.last_wait = None;
+        self.just_woken = true;
     }
 
     /// Decorrelated jitter: between the shortest wait and three times the last one, capped.
     fn jittered(&mut self, dice: u32) -> Duration {
         let last = self.last_wait.unwrap_or(SHORTEST_WAIT);
-        let wait = spread(SHORTEST_WAIT, (last * 3).min(LONGEST_WAIT), dice);
+        let longest = if std::mem::take(&mut self.just_woken) {
+            SHORTEST_WAIT * 5 / 4
+        } else {
+            (last * 3).min(LONGEST_WAIT)
+        };
+        let wait = spread(SHORTEST_WAIT, longest, dice);
         self.last_wait = Some(wait);
         wait
     }
@@ -192,7 +200,10 @@ mod tests {
             reconnect.after(&NEVER_UP, u32::MAX);
         }
         reconnect.woken();
-        assert_eq!(reconnect.after(&NEVER_UP, u32::MAX).wait, SHORTEST_WAIT * 3);
+        let next = reconnect.after(&NEVER_UP, u32::MAX);
+        assert_eq!(next.wait, SHORTEST_WAIT * 5 / 4);
+        let next = reconnect.after(&NEVER_UP, u32::MAX);
+        assert!(next.wait > SHORTEST_WAIT * 3);
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub enum TunnelEnd {
         /// For the log.
         reason: String,
     },
+    /// The device has another address now; the connection hangs on the old one.
+    Moved {
+        /// How long the tunnel was up.
+        lived: Duration,
+    },
     /// A newer tunnel of this device took over.
     Displaced,
     /// The server does not want this device any more.

@@ -1,6 +1,7 @@
 //! What ends a wait and makes a live tunnel prove itself: link up, new address, wake from sleep.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
@@ -158,6 +159,24 @@ fn snapshot() -> BTreeSet<(String, InterfaceState, Option<String>)> {
         .collect()
 }
 
+/// Whether the device has `address` now; yes when the system does not say.
+pub(crate) fn has_address(address: IpAddr) -> bool {
+    if address.is_loopback() {
+        return true;
+    }
+    let Ok(mut addresses) = getifaddrs() else {
+        return true;
+    };
+    addresses.any(|entry| {
+        let Some(held) = entry.address else {
+            return false;
+        };
+        let v4 = held.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+        let v6 = || held.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip()));
+        v4.or_else(v6) == Some(address.to_canonical())
+    })
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum InterfaceState {
     Down,
@@ -180,6 +199,8 @@ mod tests {
     fn the_loopback_interface_is_seen() {
         let seen = snapshot();
         assert!(seen.iter().any(|(name, ..)| name == "lo"), "{seen:?}");
+        assert!(has_address(IpAddr::from([127, 0, 0, 1])));
+        assert!(!has_address(IpAddr::from([192, 0, 2, 1])));
     }
 
     #[tokio::test]

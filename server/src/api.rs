@@ -18,7 +18,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::forward::{PublicForward, PublicPorts};
+use crate::forward::PublicPorts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;

@@ -13,7 +13,7 @@ use super::session::{Gone, Granted, Opening, Openings, Session};
 use super::stream::{self, Flow};
 use super::{EndReason, Tunnel, TunnelEnd};
 use crate::status::ForwardState;
-use crate::wakeups::Wakeups;
+use crate::wakeups::{self, Wake, Wakeups};
 
 /// Time for the server's answer to our hello.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,14 +121,7 @@ impl<'a> Holder<'a> {
                 self.tunnel.board.streams(self.streams.len());
                 Ok(())
             }
-            Event::Wake(wake) => {
-                tracing::info!(
-                    cause = wake.words(),
-                    "network changed; asking the server for a sign of life"
-                );
-                self.keepalive.suspect(self.up_since.elapsed());
-                self.ask(control.as_ref()).await
-            }
+            Event::Wake(wake) => self.woken(wake, control.as_ref()).await,
             Event::Look => self.look(control.as_ref()).await,
         }
     }
@@ -299,6 +292,22 @@ impl<'a> Holder<'a> {
         }
     }
 
+    /// The network changed, or the device slept: the link has a short time to prove itself.
+    async fn woken(&mut self, wake: Wake, control: Option<&Control>) -> Result<(), TunnelEnd> {
+        let local = self.session.local_address();
+        if local.is_some_and(|address| !wakeups::has_address(address)) {
+            let lived = self.up_since.elapsed();
+            return Err(TunnelEnd::Moved { lived });
+        }
+        let cause = wake.words();
+        tracing::info!(
+            cause,
+            "network changed; asking the server for a sign of life"
+        );
+        self.keepalive.suspect(self.up_since.elapsed());
+        self.ask(control).await
+    }
+
     async fn ask(&mut self, control: Option<&Control>) -> Result<(), TunnelEnd> {
         self.keepalive.asked(self.up_since.elapsed());
         self.echo_id = self.echo_id.wrapping_add(1);
@@ -393,7 +402,7 @@ enum Event {
     Message(Result<ToAgent, Gone>),
     Opening(Opening),
     StreamEnded,
-    Wake(crate::wakeups::Wake),
+    Wake(Wake),
     Look,
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ const REKEY_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Session {
     handle: Handle<Client>,
     last_words: LastWords,
+    local: Option<IpAddr>,
     /// Last: what is left of the library's session ends when the socket does.
     _cutter: Cutter,
 }
@@ -119,6 +121,7 @@ impl Session {
         meter: Meter,
     ) -> Result<(Self, Openings), ConnectError> {
         let lost = |error: &dyn std::fmt::Display| ConnectError::Lost(error.to_string());
+        let local = socket.local_addr().ok().map(|local| local.ip());
         let cutter = Cutter::of(&socket).map_err(|error| lost(&error))?;
         let (opened, incoming) = mpsc::channel(OPENING_QUEUE);
         let last_words = LastWords::default();
@@ -149,6 +152,7 @@ impl Session {
                 let session = Self {
                     handle,
                     last_words,
+                    local,
                     _cutter: cutter,
                 };
                 Ok((session, Openings(incoming)))
@@ -222,6 +226,11 @@ impl Session {
             (None, None, Ok(())) => EndReason::Lost("the connection was closed".into()),
             (None, None, Err(error)) => EndReason::Lost(error.to_string()),
         }
+    }
+
+    /// Address of the device that the connection hangs on.
+    pub(super) const fn local_address(&self) -> Option<IpAddr> {
+        self.local
     }
 
     /// Says goodbye.
