@@ -106,6 +106,6 @@ fn serve(mut visitor: TcpStream, counters: &Counters) -> std::io::Result<()> {
             }
         }
         // The agent looks whether an sshd is here.
-        _ => return Ok(()),
+        _ => Ok(()),
     }
 }
