@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::forward::PublicPorts;
+use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::private_file;
 use crate::recent::Recent;
@@ -127,16 +128,9 @@ struct Shared {
     for_agents: Arc<Config>,
     for_others: Arc<Config>,
     handshakes: Arc<Semaphore>,
-    failed_passwords: Mutex<Recent<FailedBy>>,
+    logins: LoginLimits,
     recorded_refusals: Mutex<Recent<IpAddr>>,
     tasks: TaskTracker,
-}
-
-/// Who failed to give a password.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum FailedBy {
-    Address(IpAddr),
-    User(String),
 }
 
 impl Gateway {
@@ -148,6 +142,7 @@ impl Gateway {
         config: GatewayConfig,
         registry: Registry,
         passwords: Passwords,
+        logins: LoginLimits,
         tunnels: Tunnels,
         ports: PublicPorts,
     ) -> Result<Self, GatewayError> {
@@ -170,7 +165,7 @@ impl Gateway {
             ports,
             gateway_key: Arc::new(gateway_key),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
-            failed_passwords: Mutex::default(),
+            logins,
             recorded_refusals: Mutex::default(),
             tasks: TaskTracker::new(),
         };

@@ -133,6 +133,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
     let passwords = Passwords::new().await?;
     let tunnels = Tunnels::default();
     let ports = PublicPorts::new(port_addresses(config), tunnels.clone(), ports_stop);
+    let logins = LoginLimits::default();
     let gateway = Gateway::bind(
         GatewayConfig {
             listen: config.ssh.clone(),
@@ -143,6 +144,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         },
         registry.clone(),
         passwords.clone(),
+        logins.clone(),
         tunnels.clone(),
         ports.clone(),
     )?;
@@ -164,7 +166,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         tunnels: tunnels.clone(),
         ports: ports.clone(),
         passwords,
-        logins: LoginLimits::default(),
+        logins,
         tokens: tokens(config)?,
         identity,
         metrics: recorder(),

@@ -16,17 +16,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::Shared;
 use super::device::DeviceLink;
 use super::login::{self, Login, Refusal};
 use super::operator::Operator;
 use super::socket::Life;
-use super::{FailedBy, Shared};
 use crate::registry::error::RegistryError;
 use crate::registry::model::{Device, NewEvent, PublicKey, Timestamp, User};
 
-/// Failed passwords a minute, per address and per user; more are refused without looking (control contract
-/// section 1).
-const MAX_FAILED_PASSWORDS: usize = 10;
 /// Refused logins a minute and address that become events.
 const MAX_RECORDED_REFUSALS: u32 = 10;
 /// Sessions that a device connection holds open: the control channel, and what a stock client asks for.
@@ -159,9 +156,6 @@ impl Connection {
         name: &str,
         password: &str,
     ) -> Result<Accepted, Refusal> {
-        if self.too_many_failures(username) {
-            return Err(Refusal::WrongCredentials);
-        }
         let registry = &self.shared.registry;
         let unavailable = |error: RegistryError| {
             warn!(%error, "look up user");
@@ -171,6 +165,14 @@ impl Connection {
             .user_by_login(username)
             .await
             .map_err(unavailable)?;
+        let counted_as = user
+            .as_ref()
+            .map_or_else(|| username.to_owned(), |user| user.id.to_string());
+        let attempt = self
+            .shared
+            .logins
+            .begin(self.peer.ip(), &counted_as)
+            .map_err(|_| Refusal::TooManyFailures)?;
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         let password = Secret::new(password.to_owned());
         let right = self
@@ -179,35 +181,11 @@ impl Connection {
             .verify(password, stored)
             .await
             .unwrap_or(false);
-        let Some(user) = user.filter(|_| right) else {
-            self.note_failure(username);
-            return Err(Refusal::WrongCredentials);
-        };
+        let user = user.filter(|_| right).ok_or(Refusal::WrongCredentials)?;
+        attempt.succeeded();
         let suspended = self.suspended(user.account).await.map_err(unavailable)?;
         login::judge_user(&user, suspended, Timestamp::now())?;
         Ok(Accepted::Operator(Box::new(user), name.to_owned()))
-    }
-
-    fn too_many_failures(&self, username: &str) -> bool {
-        let mut failed = self
-            .shared
-            .failed_passwords
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        failed_by(self.peer, username)
-            .iter()
-            .any(|by| failed.count(by, Instant::now()) >= MAX_FAILED_PASSWORDS)
-    }
-
-    fn note_failure(&self, username: &str) {
-        let mut failed = self
-            .shared
-            .failed_passwords
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for by in failed_by(self.peer, username) {
-            failed.note(by, Instant::now());
-        }
     }
 
     /// Keeps who logs in, or says why not; `methods` may be tried after a refusal.
@@ -267,13 +245,6 @@ impl Connection {
             Phase::Unauthenticated | Phase::Operator(_) => None,
         }
     }
-}
-
-fn failed_by(peer: SocketAddr, username: &str) -> [FailedBy; 2] {
-    [
-        FailedBy::Address(peer.ip().to_canonical()),
-        FailedBy::User(username.to_lowercase()),
-    ]
 }
 
 /// A device has its key and nothing else; operators may go on with a password.
