@@ -2,7 +2,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use harness::{DeviceOptions, Operator, TestDevice, TestServer};
+use harness::{DeviceOptions, Operator, TestDevice, TestServer, wait_for};
 
 /// Visitors that ask for bytes and never read them.
 const STALLED: usize = 3;
@@ -34,7 +34,10 @@ fn serve(mut visitor: TcpStream) {
 }
 
 fn visit(port: u16) -> TcpStream {
-    let visitor = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // The device is online a moment before its forward is granted.
+    let visitor = wait_for("the public port is open", Duration::from_secs(20), || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
     visitor
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();

@@ -22,6 +22,9 @@ fn an_enrolled_device_is_reached_with_stock_ssh() {
     // Through the public port, end to end with the device's own sshd.
     station.device.sshd().authorize(&station.key);
     let by_port = station.by_port(station.public_port("boat"));
+    harness::eventually("ssh is served on the public port", || {
+        by_port.run("true").code == 0
+    });
     assert_eq!(by_port.run("uname -a").ok(), kernel);
 }
 

@@ -17,6 +17,7 @@ mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
 mod station;
 mod stock_clients_hold_a_tunnel;
+mod the_agent_says_how_it_stands;
 mod the_client_script_runs_in_small_shells;
 mod the_operators_program_does_its_work;
 mod the_tunnel_comes_back;

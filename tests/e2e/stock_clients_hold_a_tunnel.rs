@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use harness::{Api, KeyPair, Operator, Running, Ssh, Sshd, TestServer, run};
+use harness::{Api, KeyPair, Operator, Running, Ssh, Sshd, TestServer, eventually, run};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,13 +36,20 @@ impl Bare {
             ("fwport", &port),
             ("username", &user),
         ];
-        self.api.create(&wishes)
+        let made = self.api.create(&wishes);
+        self.operator.open_port(name);
+        made
     }
 
     /// Logs in through the public port with a key that the device's sshd lets in.
     fn log_in(&self, made: &Value) {
         let port = u16::try_from(made["port"].as_u64().unwrap()).unwrap();
-        let key = KeyPair::make(&self.folder.path().join(format!("operator{port}")));
+        let file = self.folder.path().join(format!("operator{port}"));
+        let key = if file.exists() {
+            KeyPair::at(&file)
+        } else {
+            KeyPair::make(&file)
+        };
         self.sshd.authorize(&key);
         let known_hosts = self.folder.path().join("known_hosts");
         let host = self.server.host();
@@ -52,9 +59,43 @@ impl Bare {
         )
         .unwrap();
         let ssh = Ssh::new(host, port, &me(), &known_hosts).key(&key);
-        assert_eq!(ssh.run("echo there").ok(), "there\n");
+        // The device is online a moment before its forward is granted.
+        eventually("ssh is served on the public port", || {
+            ssh.run("echo there").code == 0
+        });
         let big = ssh.run("head -c 5000000 /dev/zero | tr '\\0' x").ok();
         assert_eq!(big.len(), 5_000_000);
+    }
+
+    /// A visitor that asks for much and reads nothing leaves the next one going.
+    fn stall_and_log_in(&self, made: &Value) {
+        let port = made["port"].as_u64().unwrap();
+        let key = self.folder.path().join(format!("operator{port}"));
+        let mut stalled = Command::new("ssh")
+            .args([
+                "-F/dev/null",
+                "-oBatchMode=yes",
+                "-oStrictHostKeyChecking=no",
+                "-oUserKnownHostsFile=/dev/null",
+            ])
+            .args([
+                "-i",
+                key.to_str().unwrap(),
+                "-p",
+                &port.to_string(),
+                &format!("{}@127.0.0.1", me()),
+            ])
+            .arg("yes | head -c 100000000")
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..3 {
+            self.log_in(made);
+        }
+        stalled.kill().unwrap();
+        stalled.wait().unwrap();
     }
 
     fn reverse(&self, made: &Value) -> String {
@@ -77,6 +118,8 @@ fn openssh_holds_a_tunnel() {
     let tunnel = Running::start("ssh -R", &command, &bare.folder.path().join("log"));
     bare.operator.wait_online("openssh", None);
     bare.log_in(&made);
+
+    bare.stall_and_log_in(&made);
 
     // Another device's port is not for it.
     let other = bare.make("other", "");
@@ -128,6 +171,7 @@ fn dropbear_holds_a_tunnel() {
     let tunnel = Running::start("dbclient -R", &command, &bare.folder.path().join("log"));
     bare.operator.wait_online("dropbear", None);
     bare.log_in(&made);
+    bare.stall_and_log_in(&made);
     drop(tunnel);
     bare.operator.wait_offline("dropbear");
 }

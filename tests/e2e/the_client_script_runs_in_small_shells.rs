@@ -24,15 +24,17 @@ impl Small {
         let sshd = Sshd::start();
         let folder = TempDir::new().unwrap();
         let api: Api = server.api(&server.full_key("factory"));
+        let operator = Operator::login(&server);
         let made = api.create(&[
             ("name", "small"),
             ("fwport", &sshd.port().to_string()),
             ("username", &me()),
         ]);
+        operator.open_port("small");
         let script = folder.path().join("client.sh");
         std::fs::write(&script, api.script(made["client_id"].as_str().unwrap())).unwrap();
         Self {
-            operator: Operator::login(&server),
+            operator,
             _server: server,
             sshd,
             shell,
@@ -66,7 +68,10 @@ impl Small {
         let line = format!("[127.0.0.1]:{} {}\n", self.port, self.sshd.host_key());
         std::fs::write(&known_hosts, line).unwrap();
         let ssh = Ssh::new("127.0.0.1", self.port, &me(), &known_hosts).key(&key);
-        assert_eq!(ssh.run("echo there").ok(), "there\n");
+        // The device is online a moment before its forward is granted.
+        eventually("ssh is served on the public port", || {
+            ssh.run("echo there").code == 0
+        });
     }
 
     /// The whole life of the script: key, tunnel in the foreground, status, end, start and stop.

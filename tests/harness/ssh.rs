@@ -22,6 +22,14 @@ impl KeyPair {
         }
     }
 
+    /// A pair that was made before.
+    #[must_use]
+    pub fn at(private: &Path) -> Self {
+        Self {
+            private: private.to_path_buf(),
+        }
+    }
+
     /// File of the private half.
     #[must_use]
     pub fn private_file(&self) -> &Path {
