@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moorline_protocol::flow::{self, Grants};
+use moorline_protocol::flow;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
@@ -14,8 +14,15 @@ use tracing::{debug, info};
 use crate::tunnels::Stream;
 use crate::tunnels::stream::{Consumed, Inbound, StreamCarrier, stream};
 
-/// What a device may have under way to us on one stream, in bytes: 80 MB/s at a round trip of 50 ms.
-pub(super) const STREAM_CREDIT_BYTES: u32 = 4 * 1024 * 1024;
+/// What a device may have under way to us on a new stream, in bytes. Whatever is under way stands in front of the
+/// other streams' bytes: a keystroke beside a bulk copy waits for it.
+pub(super) const STREAM_CREDIT_BYTES: u32 = 256 * 1024;
+/// What it may have under way at most, when the way is long and fast: 80 MB/s at a round trip of 50 ms.
+const MOST_STREAM_CREDIT_BYTES: u32 = 4 * 1024 * 1024;
+/// Round trip below which the first credit is enough for any rate: 128 MB/s at this one.
+const SHORT_ROUND_TRIP: Duration = Duration::from_millis(2);
+/// Assumed while the device has not answered an echo yet.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(50);
 /// Backlog of a stream of a client without credits. SSH cannot hold it back, so it is what a slow visitor may lag.
 const STOCK_BACKLOG_BYTES: usize = 8 * 1024 * 1024;
 /// A stream of a client without credits whose backlog is full holds up its whole connection; one that takes nothing
@@ -27,17 +34,24 @@ const LINGER: Duration = Duration::from_secs(30);
 const MAX_CREDIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Runs `channel` as a stream. `device_credit` is what the device takes before it must have granted more; `None`
-/// for a client that knows no credits.
+/// for a client that knows no credits. `round_trip` is that of an idle connection, if it is known.
 pub(super) fn carry(
     channel: Channel<Msg>,
     device_credit: Option<u32>,
+    round_trip: Option<Duration>,
 ) -> (Stream, impl Future<Output = ()> + Send) {
-    let backlog = device_credit.map_or(STOCK_BACKLOG_BYTES, |_| STREAM_CREDIT_BYTES as usize);
+    let backlog = device_credit.map_or(STOCK_BACKLOG_BYTES, |_| MOST_STREAM_CREDIT_BYTES as usize);
     let (stream, carrier) = stream(backlog);
-    (stream, run(channel, device_credit, carrier))
+    let window = Window::new(round_trip.unwrap_or(UNKNOWN_ROUND_TRIP), Instant::now());
+    (stream, run(channel, device_credit, window, carrier))
 }
 
-async fn run(channel: Channel<Msg>, device_credit: Option<u32>, carrier: StreamCarrier) {
+async fn run(
+    channel: Channel<Msg>,
+    device_credit: Option<u32>,
+    window: Window,
+    carrier: StreamCarrier,
+) {
     let StreamCarrier {
         inbound,
         outbound,
@@ -48,7 +62,7 @@ async fn run(channel: Channel<Msg>, device_credit: Option<u32>, carrier: StreamC
     let credit = device_credit.map(|bytes| Arc::new(Semaphore::new(bytes as usize)));
     let receive = receive(read, inbound, credit.clone());
     let send = send(outbound, &write, credit.clone());
-    let grant = grant(&consumed, &write, credit.is_some());
+    let grant = grant(&consumed, &write, credit.is_some().then_some(window));
     tokio::pin!(receive, send, grant);
     let (mut sent, mut gone) = (false, false);
     let mut deadline = Instant::now();
@@ -147,13 +161,13 @@ async fn take_credit(credit: &Semaphore, wanted: usize) -> Option<usize> {
 }
 
 /// Grants the device what the reader took; never returns.
-async fn grant(consumed: &Consumed, write: &ChannelWriteHalf<Msg>, with_credit: bool) {
-    if !with_credit {
+async fn grant(consumed: &Consumed, write: &ChannelWriteHalf<Msg>, window: Option<Window>) {
+    let Some(mut window) = window else {
         return std::future::pending().await;
-    }
-    let mut grants = Grants::new(STREAM_CREDIT_BYTES);
+    };
     loop {
-        if let Some(grant) = grants.consumed(consumed.take().await) {
+        let bytes = consumed.take().await;
+        if let Some(grant) = window.consumed(bytes, Instant::now()) {
             let grant = Bytes::copy_from_slice(&flow::encode(grant));
             if write
                 .extended_data_bytes(flow::CREDIT, grant)
@@ -163,5 +177,89 @@ async fn grant(consumed: &Consumed, write: &ChannelWriteHalf<Msg>, with_credit: 
                 return std::future::pending().await;
             }
         }
+    }
+}
+
+/// How much the device may have under way on one stream. It doubles when all of it was used up within two round
+/// trips: then it is the credit that holds the device back, not the link and not the reader.
+#[derive(Debug)]
+struct Window {
+    bytes: u32,
+    round_trip: Duration,
+    /// Consumed and not granted again yet.
+    consumed: u32,
+    /// Consumed since `since`, for the rate.
+    counted: u32,
+    since: Instant,
+}
+
+impl Window {
+    const fn new(round_trip: Duration, now: Instant) -> Self {
+        Self {
+            bytes: STREAM_CREDIT_BYTES,
+            round_trip,
+            consumed: 0,
+            counted: 0,
+            since: now,
+        }
+    }
+
+    /// Notes `bytes` as consumed; gives the grant to send when a quarter has been used up, so that grants are few and
+    /// the device does not run dry.
+    fn consumed(&mut self, bytes: usize, now: Instant) -> Option<u32> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.consumed = self.consumed.saturating_add(bytes);
+        self.counted = self.counted.saturating_add(bytes);
+        if self.consumed < self.bytes / 4 {
+            return None;
+        }
+        let grant = std::mem::take(&mut self.consumed);
+        Some(grant.saturating_add(self.growth(now)))
+    }
+
+    fn growth(&mut self, now: Instant) -> u32 {
+        if self.counted < self.bytes {
+            return 0;
+        }
+        let took = now.saturating_duration_since(self.since);
+        (self.counted, self.since) = (0, now);
+        if self.round_trip < SHORT_ROUND_TRIP || took > self.round_trip * 2 {
+            return 0;
+        }
+        let growth = self.bytes.min(MOST_STREAM_CREDIT_BYTES - self.bytes);
+        self.bytes += growth;
+        growth
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Consumes 64 KiB every `pace` for a while; gives the window then.
+    fn after_a_while(round_trip: Duration, pace: Duration) -> u32 {
+        const CHUNK: usize = 64 * 1024;
+        let mut now = Instant::now();
+        let mut window = Window::new(round_trip, now);
+        let mut granted = 0;
+        for _ in 0..1000 {
+            now += pace;
+            granted += window.consumed(CHUNK, now).unwrap_or_default() as usize;
+        }
+        let consumed = 1000 * CHUNK;
+        let under_way = STREAM_CREDIT_BYTES as usize + granted + window.consumed as usize;
+        assert_eq!(under_way - consumed, window.bytes as usize);
+        window.bytes
+    }
+
+    #[test]
+    fn credit_grows_on_a_long_fast_way_only() {
+        let (millisecond, long) = (Duration::from_millis(1), Duration::from_millis(50));
+        // 64 MB/s at 50 ms needs 3.2 MB under way.
+        assert_eq!(after_a_while(long, millisecond), MOST_STREAM_CREDIT_BYTES);
+        // 1 MB/s at 50 ms needs 50 KB.
+        assert_eq!(after_a_while(long, millisecond * 64), STREAM_CREDIT_BYTES);
+        let short = Duration::from_micros(200);
+        assert_eq!(after_a_while(short, millisecond / 10), STREAM_CREDIT_BYTES);
     }
 }

@@ -361,12 +361,16 @@ impl DeviceLink {
             russh::Error::ChannelOpenFailure(_) => OpenError::Refused(forward.device_port),
             _ => OpenError::Ended,
         })?;
-        let credit = self
-            .state()
-            .hello
-            .as_ref()
-            .map(|hello| hello.stream_credit_bytes);
-        let (stream, run) = channel::carry(channel, credit.filter(|bytes| *bytes > 0));
+        let (credit, round_trip) = {
+            let state = self.state();
+            let hello = state.hello.as_ref();
+            (
+                hello.map(|hello| hello.stream_credit_bytes),
+                state.round_trip,
+            )
+        };
+        let credit = credit.filter(|bytes| *bytes > 0);
+        let (stream, run) = channel::carry(channel, credit, round_trip);
         let ended = self.ended.clone();
         self.shared.tasks.spawn(async move {
             tokio::select! {
