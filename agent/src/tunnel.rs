@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`dial`] | name look-up and TCP |
-//! | `session` | SSH; the only file that names the library |
+//! | `session` | SSH; the only module that names the library |
 //! | `control` | messages with the server |
 //! | `stream` | one forwarded stream |
 //! | [`keepalive`] | when to ask for a sign of life |

@@ -158,9 +158,25 @@ async fn metrics(
     let handle = api.0.parts.metrics.as_ref().ok_or(StatusCode::NOT_FOUND)?;
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!("moorline_tunnels").set(api.tunnels().count() as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    if let Some(bytes) = resident_bytes() {
+        metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
+    }
     let kind = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
     Ok((kind, handle.render()))
+}
+
+/// Memory of this process that is in RAM.
+fn resident_bytes() -> Option<u64> {
+    let own = sysinfo::get_current_pid().ok()?;
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_processes_specifics(
+        sysinfo::ProcessesToUpdate::Some(&[own]),
+        true,
+        sysinfo::ProcessRefreshKind::nothing().with_memory(),
+    );
+    system.process(own).map(sysinfo::Process::memory)
 }

@@ -7,7 +7,9 @@
 //! | [`device`] | a device's tunnel: forwards, control channel, end |
 //! | [`operator`] | an operator's session on a device |
 //! | [`upstream`] | the gateway's own login on a device's sshd |
-//! | [`channel`] | an SSH channel as a stream with flow control |
+//! | [`backlog`], [`ending`] | what waits for the device, and how a session's end is passed on |
+//! | [`control`] | lines and echoes of the control channel |
+//! | [`channel`], [`window`] | an SSH channel as a stream, and its flow control |
 //! | [`socket`], [`algorithms`] | below SSH: the connection, what is offered |
 //!
 //! *Invariant:* russh is named here and below, nowhere else in the server.
@@ -17,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use moorline_protocol::control;
+use moorline_protocol::control::AGENT_IDENT;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
 use russh::server::Config;
@@ -31,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::forward::PublicPorts;
+use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::private_file;
 use crate::recent::Recent;
@@ -38,13 +41,17 @@ use crate::registry::Registry;
 use crate::tunnels::Tunnels;
 
 mod algorithms;
+mod backlog;
 mod channel;
 mod connection;
+mod control;
 mod device;
+mod ending;
 mod login;
 mod operator;
 mod socket;
 mod upstream;
+mod window;
 
 use connection::Connection;
 use socket::Socket;
@@ -127,16 +134,9 @@ struct Shared {
     for_agents: Arc<Config>,
     for_others: Arc<Config>,
     handshakes: Arc<Semaphore>,
-    failed_passwords: Mutex<Recent<FailedBy>>,
+    logins: LoginLimits,
     recorded_refusals: Mutex<Recent<IpAddr>>,
     tasks: TaskTracker,
-}
-
-/// Who failed to give a password.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum FailedBy {
-    Address(IpAddr),
-    User(String),
 }
 
 impl Gateway {
@@ -148,6 +148,7 @@ impl Gateway {
         config: GatewayConfig,
         registry: Registry,
         passwords: Passwords,
+        logins: LoginLimits,
         tunnels: Tunnels,
         ports: PublicPorts,
     ) -> Result<Self, GatewayError> {
@@ -170,7 +171,7 @@ impl Gateway {
             ports,
             gateway_key: Arc::new(gateway_key),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
-            failed_passwords: Mutex::default(),
+            logins,
             recorded_refusals: Mutex::default(),
             tasks: TaskTracker::new(),
         };
@@ -363,9 +364,9 @@ async fn serve(
 
 /// Whether the client is our agent, as far as its version text tells; it decides only who sends keepalives.
 async fn is_agent(stream: &TcpStream) -> bool {
-    let mut begin = [0; control::AGENT_IDENT.len()];
+    let mut begin = [0; AGENT_IDENT.len()];
     match timeout(IDENT_PATIENCE, stream.peek(&mut begin)).await {
-        Ok(Ok(bytes)) => bytes == begin.len() && begin == *control::AGENT_IDENT.as_bytes(),
+        Ok(Ok(bytes)) => bytes == begin.len() && begin == *AGENT_IDENT.as_bytes(),
         Ok(Err(_)) | Err(_) => false,
     }
 }

@@ -11,13 +11,18 @@ use tracing::warn;
 
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{DeviceId, Standing};
+use crate::registry::model::{DeviceId, Standing, Timestamp};
 use crate::tunnels::{Cut, Tunnels};
 
 /// Time between two looks at how the connected devices stand.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Every so many looks the signs of life are written. What the table of live tunnels knows better is asked there.
 const LOOKS_PER_RECORD: u32 = 4;
+
+/// Every so many looks old events go: once a day.
+const LOOKS_PER_SWEEP: u32 = 24 * 3600 / 5;
+/// How long events are kept, in microseconds: 400 days, so that a year can be looked back on.
+const EVENTS_KEPT_MICROS: i64 = 400 * 24 * 3600 * 1_000_000;
 
 /// Runs until `stop`, and once more then, so that nothing is lost by a restart.
 pub async fn run(registry: Registry, tunnels: Tunnels, stop: CancellationToken) {
@@ -39,6 +44,12 @@ pub async fn run(registry: Registry, tunnels: Tunnels, stop: CancellationToken) 
         }
         if let Err(error) = cut_refused(&registry, &tunnels).await {
             warn!(%error, "look how the connected devices stand");
+        }
+        if looks.is_multiple_of(LOOKS_PER_SWEEP) {
+            let before = Timestamp(Timestamp::now().0 - EVENTS_KEPT_MICROS);
+            if let Err(error) = registry.forget_events(before).await {
+                warn!(%error, "let old events go");
+            }
         }
         looks = looks.wrapping_add(1);
     }

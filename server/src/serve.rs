@@ -11,10 +11,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::api::{Api, Identity, Parts, Tokens};
 use crate::config::{Config, ConfigError};
@@ -127,12 +129,30 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     done
 }
 
+/// Opens the registry. A PostgreSQL that starts beside this server, as after a power cut, is given about 20 s.
+async fn open_registry(url: &str, keys: &MasterKey) -> Result<Registry, RegistryError> {
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(250))
+        .with_max_delay(Duration::from_secs(5))
+        .with_max_times(8)
+        .with_jitter();
+    let may_heal = |error: &RegistryError| {
+        !url.starts_with("sqlite:") && matches!(error, RegistryError::Database { .. })
+    };
+    (|| Registry::open(url, keys.clone()))
+        .retry(patience)
+        .when(may_heal)
+        .notify(|error, pause| warn!(%error, ?pause, "database does not answer yet"))
+        .await
+}
+
 async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Assembled, ServeError> {
     let keys = MasterKey::read_or_create(&config.master_key())?;
-    let registry = Registry::open(config.database_url.expose(), keys).await?;
+    let registry = open_registry(config.database_url.expose(), &keys).await?;
     let passwords = Passwords::new().await?;
     let tunnels = Tunnels::default();
     let ports = PublicPorts::new(port_addresses(config), tunnels.clone(), ports_stop);
+    let logins = LoginLimits::default();
     let gateway = Gateway::bind(
         GatewayConfig {
             listen: config.ssh.clone(),
@@ -143,6 +163,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         },
         registry.clone(),
         passwords.clone(),
+        logins.clone(),
         tunnels.clone(),
         ports.clone(),
     )?;
@@ -164,7 +185,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         tunnels: tunnels.clone(),
         ports: ports.clone(),
         passwords,
-        logins: LoginLimits::default(),
+        logins,
         tokens: tokens(config)?,
         identity,
         metrics: recorder(),

@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`carrier`] | what carries streams, and what may be asked of it |
 //! | [`stream`] | the byte stream that callers get |
 //!
 //! *Invariant:* the newest tunnel of a device wins (fencing): [`Tunnels::register`] displaces the older one at once,
@@ -14,15 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::registry::model::{DeviceId, ForwardId, Timestamp};
+use crate::registry::model::{DeviceId, Timestamp};
 
+mod carrier;
 pub mod stream;
 
+pub use carrier::{Carrier, Cut, ForwardTarget, OpenError, OpenForward, Pulse, TargetPort};
 pub use stream::Stream;
 
 /// How long [`Tunnels::open_stream`] waits for a device that is connected but has not asked for its forward yet,
@@ -35,132 +36,6 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Devices sent away by a drain return at this rate; two cores take about 800 handshakes a second.
 const RETURNS_PER_SECOND: u32 = 200;
-
-/// Which port of the device a stream shall lead to, and who asks.
-#[derive(Clone, Debug)]
-pub struct ForwardTarget {
-    /// The port.
-    pub port: TargetPort,
-    /// Shown to the device as the originator (RFC 4254 section 7.2).
-    pub originator: SocketAddr,
-}
-
-/// A port of a device, by what the caller knows of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetPort {
-    /// That of the first forward: the device's sshd.
-    First,
-    /// This port on the device.
-    Device(u16),
-    /// That of this forward.
-    Forward(ForwardId),
-}
-
-/// Why a stream could not be opened.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum OpenError {
-    /// No tunnel.
-    #[error("device is not connected")]
-    NotConnected,
-    /// A tunnel without such a forward.
-    #[error("device has no open forward for that port")]
-    NoForward,
-    /// The device said no: its port is closed, most likely.
-    #[error("device refused the connection to its port {0}")]
-    Refused(u16),
-    /// The device did not answer within [`OPEN_TIMEOUT`].
-    #[error("device did not answer in time")]
-    TimedOut,
-    /// The tunnel ended meanwhile.
-    #[error("tunnel ended")]
-    Ended,
-}
-
-/// Why a tunnel is ended by the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// The device was deleted.
-    Deleted,
-    /// It was blocked.
-    Blocked,
-    /// It was taken out of service, or its account suspended.
-    Inactive,
-    /// It has another key now.
-    Rekeyed,
-    /// An operator wants its forwards closed; an agent stays in touch.
-    Closed,
-    /// A newer tunnel of the same device.
-    Displaced,
-    /// It stopped answering.
-    TimedOut,
-    /// The server goes down.
-    Drained,
-}
-
-impl Cut {
-    /// For logs, for the record of the device and for the device itself.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Deleted => "deleted",
-            Self::Blocked => "blocked",
-            Self::Inactive => "inactive",
-            Self::Rekeyed => "key replaced",
-            Self::Closed => "closed by the operator",
-            Self::Displaced => "displaced",
-            Self::TimedOut => "timed out",
-            Self::Drained => "server went down",
-        }
-    }
-}
-
-/// What carries the streams of one device: one connection of it.
-pub trait Carrier: Send + Sync {
-    /// Opens a stream to the device port of `forward`.
-    fn open(
-        &self,
-        forward: OpenForward,
-        originator: SocketAddr,
-    ) -> BoxFuture<'static, Result<Stream, OpenError>>;
-    /// Begins to end the connection, or for [`Cut::Closed`] to close its forwards.
-    fn cut(&self, cut: Cut);
-    /// Tells the device that its forwards are wanted again.
-    fn wanted_open(&self);
-    /// Tells the device when to reconnect after an end that is near.
-    fn come_back_in(&self, pause: Duration);
-    /// Whether the tunnel is kept when the device stops answering.
-    fn set_allow_clientless(&self, allow: bool);
-    /// When the device last gave a sign of life, how long it may be silent, and the last round trip.
-    fn pulse(&self) -> Pulse;
-    /// What holds the tunnel: our agent with its version, or the SSH version text of another client.
-    fn client(&self) -> String;
-}
-
-/// Signs of life of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Pulse {
-    /// Since the device last gave a sign of life.
-    pub silent_for: Duration,
-    /// How long it may be silent and still counts as answering.
-    pub keepalive: Duration,
-    /// Last echo there and back.
-    pub round_trip: Option<Duration>,
-}
-
-/// A forward that the device asked for and was granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenForward {
-    /// Its number.
-    pub id: ForwardId,
-    /// Port on the device.
-    pub device_port: u16,
-    /// Address text of the request; repeated to the device.
-    pub bind_address: String,
-    /// Public port.
-    pub public_port: u16,
-    /// The first forward of the device leads to its sshd.
-    pub first: bool,
-}
 
 /// A tunnel as others see it.
 #[derive(Clone, Debug)]
@@ -460,138 +335,4 @@ impl Tunnel {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-    use tokio::time::timeout;
-    use uuid::Uuid;
-
-    use super::*;
-
-    /// Notes what is done to it; opens streams whose far end is dropped at once.
-    #[derive(Default)]
-    struct Recorder {
-        cuts: Mutex<Vec<Cut>>,
-    }
-
-    impl Carrier for Arc<Recorder> {
-        fn open(
-            &self,
-            _forward: OpenForward,
-            _originator: SocketAddr,
-        ) -> BoxFuture<'static, Result<Stream, OpenError>> {
-            async { Ok(stream::stream(1).0) }.boxed()
-        }
-
-        fn cut(&self, cut: Cut) {
-            self.cuts.lock().unwrap().push(cut);
-        }
-
-        fn wanted_open(&self) {}
-
-        fn come_back_in(&self, _pause: Duration) {}
-
-        fn set_allow_clientless(&self, _allow: bool) {}
-
-        fn pulse(&self) -> Pulse {
-            let second = Duration::from_secs(1);
-            Pulse {
-                silent_for: second,
-                keepalive: second * 2,
-                round_trip: None,
-            }
-        }
-
-        fn client(&self) -> String {
-            String::new()
-        }
-    }
-
-    fn device() -> DeviceId {
-        DeviceId(Uuid::from_u128(7))
-    }
-
-    fn peer() -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], 7))
-    }
-
-    fn forward(public_port: u16) -> OpenForward {
-        OpenForward {
-            id: ForwardId(i64::from(public_port)),
-            device_port: 22,
-            bind_address: String::new(),
-            public_port,
-            first: true,
-        }
-    }
-
-    fn target() -> ForwardTarget {
-        ForwardTarget {
-            port: TargetPort::First,
-            originator: peer(),
-        }
-    }
-
-    #[tokio::test]
-    async fn the_newest_tunnel_wins_and_late_events_of_the_old_one_do_nothing() {
-        let tunnels = Tunnels::default();
-        let (old, new) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
-        let first = tunnels.register(device(), Arc::new(old.clone()), peer());
-        assert!(tunnels.open_forward(device(), first, forward(10_000)));
-        let second = tunnels.register(device(), Arc::new(new.clone()), peer());
-        assert!(second > first);
-        assert_eq!(*old.cuts.lock().unwrap(), [Cut::Displaced]);
-
-        assert!(!tunnels.open_forward(device(), first, forward(10_000)));
-        assert!(tunnels.open_forward(device(), second, forward(10_000)));
-        tunnels.close_forwards(device(), first, None);
-        assert!(!tunnels.unregister(device(), first));
-        let status = tunnels.status(device()).unwrap();
-        assert!(status.open && status.active);
-        assert_eq!(status.generation, second);
-        assert!(new.cuts.lock().unwrap().is_empty());
-        assert!(tunnels.unregister(device(), second));
-        assert_eq!(tunnels.count(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_device_that_just_connected_is_given_a_moment_for_its_forward() {
-        let tunnels = Tunnels::default();
-        let refused = tunnels.open_stream(device(), &target()).await;
-        assert_eq!(refused.unwrap_err(), OpenError::NotConnected);
-
-        let recorder = Arc::new(Recorder::default());
-        let generation = tunnels.register(device(), Arc::new(recorder), peer());
-        let wanted = target();
-        let (opened, ()) = tokio::join!(tunnels.open_stream(device(), &wanted), async {
-            tokio::task::yield_now().await;
-            tunnels.open_forward(device(), generation, forward(10_000));
-        });
-        assert!(opened.is_ok());
-
-        tunnels.close_forwards(device(), generation, None);
-        let refused = tunnels.open_stream(device(), &target()).await;
-        assert_eq!(refused.unwrap_err(), OpenError::NoForward);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_cut_is_confirmed_when_the_tunnel_is_gone() {
-        let tunnels = Tunnels::default();
-        assert!(tunnels.cut(device(), Cut::Blocked).await);
-        let recorder = Arc::new(Recorder::default());
-        let generation = tunnels.register(device(), Arc::new(recorder.clone()), peer());
-        tunnels.open_forward(device(), generation, forward(10_000));
-        assert!(!tunnels.cut(device(), Cut::Blocked).await);
-        let (confirmed, ()) = tokio::join!(tunnels.cut(device(), Cut::Closed), async {
-            tokio::task::yield_now().await;
-            tunnels.close_forwards(device(), generation, None);
-        });
-        assert!(confirmed);
-        assert!(!tunnels.wait_open(device(), Duration::from_secs(1)).await);
-        let opening = tunnels.wait_open(device(), Duration::from_secs(1));
-        let (open, ()) = tokio::join!(timeout(Duration::from_secs(2), opening), async {
-            tokio::task::yield_now().await;
-            tunnels.open_forward(device(), generation, forward(10_000));
-        });
-        assert_eq!(open, Ok(true));
-    }
-}
+mod tests;

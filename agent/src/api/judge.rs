@@ -151,3 +151,96 @@ impl ServerCertVerifier for Judge {
 const fn unix(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    const DAY: u64 = 86_400;
+    /// 2026-01-01.
+    const NOT_BEFORE: u64 = 1_767_225_600;
+    /// 2027-01-01.
+    const NOT_AFTER: u64 = NOT_BEFORE + 365 * DAY;
+
+    struct Server {
+        certificate: CertificateDer<'static>,
+        ca_file: tempfile::NamedTempFile,
+        pin: [u8; 32],
+    }
+
+    fn server() -> Server {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+        let key = KeyPair::generate().unwrap();
+        let mut leaf = CertificateParams::new(vec!["m.example".to_owned()]).unwrap();
+        leaf.not_before = date_time_ymd(2026, 1, 1);
+        leaf.not_after = date_time_ymd(2027, 1, 1);
+        let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+        let ca_file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca_file.path(), ca_pem).unwrap();
+        let parsed = ParsedCertificate::try_from(leaf.der()).unwrap();
+        let spki = parsed.subject_public_key_info();
+        let digest = ::ring::digest::digest(&::ring::digest::SHA256, spki.as_ref());
+        Server {
+            pin: digest.as_ref().try_into().unwrap(),
+            certificate: leaf.der().clone(),
+            ca_file,
+        }
+    }
+
+    fn verdict(server: &Server, trust: &Trust, floor: u64, now: u64) -> Result<(), Error> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(roots(trust).unwrap());
+        let chains = trust.server_spki.is_empty().then(|| {
+            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .unwrap()
+        });
+        let judge = Judge {
+            pins: trust.server_spki.clone(),
+            chains,
+            floor: ClockFloor::new(floor, None),
+            provider,
+        };
+        let name = ServerName::try_from("m.example").unwrap();
+        judge
+            .verify_server_cert(&server.certificate, &[], &name, &[], unix(now))
+            .map(|_| ())
+    }
+
+    #[test]
+    fn a_clock_at_1970_does_not_stop_a_certificate_that_can_be_valid() {
+        let server = server();
+        let trust = Trust {
+            ca_file: Some(server.ca_file.path().to_owned()),
+            ..Trust::default()
+        };
+        let judge = |floor, now| verdict(&server, &trust, floor, now);
+        let inside = NOT_BEFORE + 30 * DAY;
+        judge(inside, inside).unwrap();
+        judge(inside, DAY).unwrap();
+        // Built and last seen before the certificate was made.
+        judge(NOT_BEFORE - 100 * DAY, DAY).unwrap();
+        // By the floor it has certainly expired.
+        assert!(judge(NOT_AFTER + DAY, DAY).is_err());
+        // A clock that can be right is believed.
+        assert!(judge(NOT_BEFORE - 100 * DAY, NOT_BEFORE - 50 * DAY).is_err());
+        assert!(judge(inside, NOT_AFTER + DAY).is_err());
+    }
+
+    #[test]
+    fn a_pin_needs_no_authority_and_no_date_and_another_key_is_refused() {
+        let server = server();
+        let pinned = |pin| Trust {
+            server_spki: vec![pin],
+            ca_file: None,
+        };
+        verdict(&server, &pinned(server.pin), NOT_AFTER + DAY, 0).unwrap();
+        assert!(verdict(&server, &pinned([7; 32]), 0, NOT_BEFORE + DAY).is_err());
+        assert!(verdict(&server, &Trust::default(), 0, NOT_BEFORE + DAY).is_err());
+    }
+}

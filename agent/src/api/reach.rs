@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
+use rustls::CertificateError;
 use thiserror::Error;
 
 /// The API was not reached.
@@ -33,7 +34,7 @@ impl Unreachable {
         let causes = causes(error);
         if let Some(tls) = causes.iter().find_map(|cause| cause.downcast_ref()) {
             return match tls {
-                rustls::Error::InvalidCertificate(why) => Self::Certificate(why.to_string()),
+                rustls::Error::InvalidCertificate(why) => Self::Certificate(in_words(why)),
                 rustls::Error::General(why) if why == super::judge::WRONG_PIN => {
                     Self::Certificate(why.clone())
                 }
@@ -54,6 +55,24 @@ impl Unreachable {
         }
         Self::Other(innermost)
     }
+}
+
+/// What is wrong with a certificate.
+fn in_words(why: &CertificateError) -> String {
+    let words = match why {
+        CertificateError::UnknownIssuer => "who issued it is not trusted here",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired, or the clock is ahead"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet, or the clock is behind"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name than that in api_url"
+        }
+        other => return other.to_string(),
+    };
+    words.to_owned()
 }
 
 /// The chain of causes; an [`io::Error`] hides the one it carries from `source`.

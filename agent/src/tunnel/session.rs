@@ -1,28 +1,29 @@
-//! One SSH connection to the node. The only file of the agent that names `russh`.
+//! One SSH connection to the node. Only this file and those in its folder name `russh`.
 
-use std::borrow::Cow;
-use std::future::Future;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use moorline_protocol::control::{AGENT_IDENT, SUBSYSTEM};
+use moorline_protocol::control::SUBSYSTEM;
 use moorline_protocol::flow;
-use russh::client::{
-    AuthResult, ChannelOpenHandle, Config, DisconnectReason, Handle, Handler, Msg,
-    Session as RusshSession, connect_stream,
-};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::client::{AuthResult, ChannelOpenHandle, Handle, Msg, connect_stream};
+use russh::keys::PrivateKeyWithHashAlg;
 use russh::{
-    Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Disconnect, Limits,
-    Preferred, SshId, cipher, compression, kex, mac,
+    Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Disconnect,
 };
-use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
+use ssh_key::{Algorithm, PublicKey};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+mod algorithms;
+mod client;
+
+pub(super) use algorithms::HOST_KEY_ALGORITHMS;
+use algorithms::config;
+use client::{Client, ClientError, Expected, LastWords};
 
 use super::dial::Cutter;
 use super::meter::{Meter, Metered};
@@ -35,19 +36,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams that the server opened and the tunnel has not looked at yet.
 const OPENING_QUEUE: usize = 32;
-/// Messages of a channel on their way to its reader; readers never pause for longer than a turn of the loop.
-const CHANNEL_QUEUE: usize = 32;
 /// Read from the socket at once. The library reads four bytes, then the rest of a packet.
 const SOCKET_BUFFER_BYTES: usize = 32 * 1024;
-/// SSH window of a channel, in bytes. Above every credit, so that credits and not windows do the pacing.
-const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Largest packet, in bytes (RFC 4253 section 6.1 asks for at least this).
-const PACKET_BYTES: u32 = 32_768;
-/// Bytes after which new keys are made. The library ends a session that has more than two windows in flight
-/// meanwhile, so seldom; both ciphers are good for far more.
-const REKEY_BYTES: usize = 3 << 30;
-/// Time after which new keys are made; each time costs 4 KiB.
-const REKEY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A connection that is logged in.
 pub(super) struct Session {
@@ -60,18 +50,6 @@ pub(super) struct Session {
 
 /// Streams that the server wants to open.
 pub(super) struct Openings(mpsc::Receiver<Opening>);
-
-/// What is known about the end of a session.
-#[derive(Clone, Default)]
-struct LastWords(Arc<Mutex<Words>>);
-
-#[derive(Clone, Default)]
-struct Words {
-    /// What the server said, for a person.
-    told: Option<String>,
-    /// What went wrong.
-    cause: Option<String>,
-}
 
 /// A stream that the server wants to open.
 pub(super) struct Opening {
@@ -262,20 +240,6 @@ fn failed_login(told: Option<String>, closed: bool) -> ConnectError {
     }
 }
 
-impl LastWords {
-    fn lock(&self) -> MutexGuard<'_, Words> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, words: &str) {
-        let words = words.trim();
-        if !words.is_empty() {
-            let printable = |c: &char| !c.is_control();
-            self.lock().told = Some(words.chars().filter(printable).take(200).collect());
-        }
-    }
-}
-
 impl Openings {
     /// The next one; for ever silent once the session ended.
     pub(super) async fn next(&mut self) -> Opening {
@@ -368,222 +332,4 @@ pub(super) async fn offered_host_key(
         tracing::debug!("no SSH handshake at the forwarded port in time");
     }
     learnt.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// Which host key is accepted.
-enum Expected {
-    /// This one only.
-    Exactly(PublicKey),
-    /// None; the key is only noted.
-    Learn(Arc<Mutex<Option<PublicKey>>>),
-}
-
-struct Client {
-    expected: Expected,
-    opened: mpsc::Sender<Opening>,
-    last_words: LastWords,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ClientError {
-    #[error("the server shows another host key, {offered}")]
-    HostKey { offered: String },
-    #[error(transparent)]
-    Ssh(#[from] russh::Error),
-}
-
-impl Client {
-    fn judge(&self, key: &PublicKeyOrCertificate) -> Result<bool, ClientError> {
-        let offered = key.public_key();
-        match &self.expected {
-            Expected::Exactly(expected) if expected.key_data() == offered.key_data() => Ok(true),
-            Expected::Exactly(_) => Err(ClientError::HostKey {
-                offered: offered.fingerprint(HashAlg::Sha256).to_string(),
-            }),
-            Expected::Learn(learnt) => {
-                *learnt.lock().unwrap_or_else(PoisonError::into_inner) = Some(offered);
-                Ok(false)
-            }
-        }
-    }
-}
-
-impl Handler for Client {
-    type Error = ClientError;
-
-    fn auth_banner(
-        &mut self,
-        banner: &str,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        self.last_words.note(banner);
-        std::future::ready(Ok(()))
-    }
-
-    fn check_server_key(
-        &mut self,
-        key: &PublicKeyOrCertificate,
-    ) -> impl Future<Output = Result<bool, Self::Error>> + Send {
-        std::future::ready(self.judge(key))
-    }
-
-    fn server_channel_open_forwarded_tcpip(
-        &mut self,
-        channel: Channel<Msg>,
-        _connected_address: &str,
-        connected_port: u32,
-        _originator_address: &str,
-        _originator_port: u32,
-        reply: ChannelOpenHandle,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        let opening = Opening {
-            remote_port: connected_port,
-            channel,
-            reply,
-        };
-        // The session loop must not wait: a full queue refuses the stream, and so does dropping it.
-        if self.opened.try_send(opening).is_err() {
-            tracing::debug!("stream refused: too many are being opened");
-        }
-        std::future::ready(Ok(()))
-    }
-
-    // What a tunnel has no use for is refused.
-    fn server_channel_open_session(
-        &mut self,
-        _channel: Channel<Msg>,
-        _reply: ChannelOpenHandle,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    fn server_channel_open_direct_tcpip(
-        &mut self,
-        _channel: Channel<Msg>,
-        _host: &str,
-        _port: u32,
-        _originator_address: &str,
-        _originator_port: u32,
-        _reply: ChannelOpenHandle,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        _channel: Channel<Msg>,
-        _socket_path: &str,
-        _reply: ChannelOpenHandle,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    fn server_channel_open_direct_streamlocal(
-        &mut self,
-        _channel: Channel<Msg>,
-        _socket_path: &str,
-        _reply: ChannelOpenHandle,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    fn server_channel_open_agent_forward(
-        &mut self,
-        _channel: Channel<Msg>,
-        _reply: ChannelOpenHandle,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    fn server_channel_open_x11(
-        &mut self,
-        _channel: Channel<Msg>,
-        _originator_address: &str,
-        _originator_port: u32,
-        _reply: ChannelOpenHandle,
-        _session: &mut RusshSession,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    async fn disconnected(
-        &mut self,
-        reason: DisconnectReason<Self::Error>,
-    ) -> Result<(), Self::Error> {
-        match reason {
-            DisconnectReason::ReceivedDisconnect(goodbye) => {
-                self.last_words.note(&goodbye.message);
-                Ok(())
-            }
-            DisconnectReason::Error(error) => {
-                self.last_words.lock().cause = Some(error.to_string());
-                Err(error)
-            }
-        }
-    }
-}
-
-/// No weak algorithm, no RSA, strict key exchange; the host key algorithm is that of the key we expect.
-fn config(host_key: Algorithm) -> Config {
-    const KEX: &[kex::Name] = &[
-        kex::CURVE25519,
-        kex::CURVE25519_PRE_RFC_8731,
-        kex::EXTENSION_SUPPORT_AS_CLIENT,
-        kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
-    ];
-    const FAST_AES: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
-    const SLOW_AES: &[cipher::Name] = &[cipher::CHACHA20_POLY1305, cipher::AES_256_GCM];
-    const MAC: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
-    Config {
-        client_id: SshId::Standard(Cow::Owned(format!(
-            "{AGENT_IDENT}{}",
-            env!("CARGO_PKG_VERSION")
-        ))),
-        // `Limits::new` insists on at most 1 GiB, which is meant for ciphers with small blocks.
-        limits: Limits {
-            rekey_write_limit: REKEY_BYTES,
-            rekey_read_limit: REKEY_BYTES,
-            rekey_time_limit: REKEY_AFTER,
-        },
-        window_size: WINDOW_BYTES,
-        maximum_packet_size: PACKET_BYTES,
-        channel_buffer_size: CHANNEL_QUEUE,
-        preferred: Preferred {
-            kex: Cow::Borrowed(KEX),
-            key: Cow::Owned(vec![host_key]),
-            host_key_certificates: Cow::Borrowed(&[]),
-            cipher: Cow::Borrowed(if has_aes() { FAST_AES } else { SLOW_AES }),
-            mac: Cow::Borrowed(MAC),
-            compression: Cow::Borrowed(&[compression::NONE]),
-        },
-        // The tunnel keeps its own watch, paced by a data budget.
-        inactivity_timeout: None,
-        keepalive_interval: None,
-        nodelay: true,
-        ..Config::default()
-    }
-}
-
-/// Host key algorithms to learn from a device's sshd, the common one first.
-pub(super) const HOST_KEY_ALGORITHMS: [Algorithm; 2] = [
-    Algorithm::Ed25519,
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP256,
-    },
-];
-
-/// Whether the CPU has instructions for AES.
-fn has_aes() -> bool {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
-    return false;
 }

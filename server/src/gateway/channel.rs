@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moorline_protocol::flow::{self, Grants};
+use moorline_protocol::flow;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
+use super::window::{MOST_STREAM_CREDIT_BYTES, Window};
 use crate::tunnels::Stream;
 use crate::tunnels::stream::{Consumed, Inbound, StreamCarrier, stream};
 
-/// What a device may have under way to us on one stream, in bytes: 80 MB/s at a round trip of 50 ms.
-pub(super) const STREAM_CREDIT_BYTES: u32 = 4 * 1024 * 1024;
+/// Assumed while the device has not answered an echo yet.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(50);
 /// Backlog of a stream of a client without credits. SSH cannot hold it back, so it is what a slow visitor may lag.
 const STOCK_BACKLOG_BYTES: usize = 8 * 1024 * 1024;
 /// A stream of a client without credits whose backlog is full holds up its whole connection; one that takes nothing
@@ -27,17 +28,24 @@ const LINGER: Duration = Duration::from_secs(30);
 const MAX_CREDIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Runs `channel` as a stream. `device_credit` is what the device takes before it must have granted more; `None`
-/// for a client that knows no credits.
+/// for a client that knows no credits. `round_trip` is that of an idle connection, if it is known.
 pub(super) fn carry(
     channel: Channel<Msg>,
     device_credit: Option<u32>,
+    round_trip: Option<Duration>,
 ) -> (Stream, impl Future<Output = ()> + Send) {
-    let backlog = device_credit.map_or(STOCK_BACKLOG_BYTES, |_| STREAM_CREDIT_BYTES as usize);
+    let backlog = device_credit.map_or(STOCK_BACKLOG_BYTES, |_| MOST_STREAM_CREDIT_BYTES as usize);
     let (stream, carrier) = stream(backlog);
-    (stream, run(channel, device_credit, carrier))
+    let window = Window::new(round_trip.unwrap_or(UNKNOWN_ROUND_TRIP), Instant::now());
+    (stream, run(channel, device_credit, window, carrier))
 }
 
-async fn run(channel: Channel<Msg>, device_credit: Option<u32>, carrier: StreamCarrier) {
+async fn run(
+    channel: Channel<Msg>,
+    device_credit: Option<u32>,
+    window: Window,
+    carrier: StreamCarrier,
+) {
     let StreamCarrier {
         inbound,
         outbound,
@@ -48,7 +56,7 @@ async fn run(channel: Channel<Msg>, device_credit: Option<u32>, carrier: StreamC
     let credit = device_credit.map(|bytes| Arc::new(Semaphore::new(bytes as usize)));
     let receive = receive(read, inbound, credit.clone());
     let send = send(outbound, &write, credit.clone());
-    let grant = grant(&consumed, &write, credit.is_some());
+    let grant = grant(&consumed, &write, credit.is_some().then_some(window));
     tokio::pin!(receive, send, grant);
     let (mut sent, mut gone) = (false, false);
     let mut deadline = Instant::now();
@@ -147,13 +155,13 @@ async fn take_credit(credit: &Semaphore, wanted: usize) -> Option<usize> {
 }
 
 /// Grants the device what the reader took; never returns.
-async fn grant(consumed: &Consumed, write: &ChannelWriteHalf<Msg>, with_credit: bool) {
-    if !with_credit {
+async fn grant(consumed: &Consumed, write: &ChannelWriteHalf<Msg>, window: Option<Window>) {
+    let Some(mut window) = window else {
         return std::future::pending().await;
-    }
-    let mut grants = Grants::new(STREAM_CREDIT_BYTES);
+    };
     loop {
-        if let Some(grant) = grants.consumed(consumed.take().await) {
+        let bytes = consumed.take().await;
+        if let Some(grant) = window.consumed(bytes, Instant::now()) {
             let grant = Bytes::copy_from_slice(&flow::encode(grant));
             if write
                 .extended_data_bytes(flow::CREDIT, grant)

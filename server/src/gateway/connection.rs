@@ -2,35 +2,31 @@
 //!
 //! *Invariant:* the callbacks carry no policy; they look things up and ask [`super::login`].
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use moorline_protocol::{Secret, control};
+use moorline_protocol::control;
 use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::Shared;
 use super::device::DeviceLink;
-use super::login::{self, Login, Refusal};
+use super::login::Login;
 use super::operator::Operator;
 use super::socket::Life;
-use super::{FailedBy, Shared};
-use crate::registry::error::RegistryError;
-use crate::registry::model::{Device, NewEvent, PublicKey, Timestamp, User};
+use crate::registry::model::{Device, User};
 
-/// Failed passwords a minute, per address and per user; more are refused without looking (control contract
-/// section 1).
-const MAX_FAILED_PASSWORDS: usize = 10;
-/// Refused logins a minute and address that become events.
-const MAX_RECORDED_REFUSALS: u32 = 10;
 /// Sessions that a device connection holds open: the control channel, and what a stock client asks for.
 const MAX_DEVICE_SESSIONS: usize = 16;
+
+mod authentication;
+
+use authentication::{parse_key, prompts, reject};
 
 /// The handler of one connection.
 pub(super) struct Connection {
@@ -99,216 +95,11 @@ impl Connection {
         (connection, ended)
     }
 
-    /// Who would be logged in with that key?
-    async fn judge_key(
-        &self,
-        user: &str,
-        key: &PublicKey,
-    ) -> Result<Result<Accepted, Refusal>, RegistryError> {
-        let registry = &self.shared.registry;
-        match Login::parse(user) {
-            Login::Device(id) => {
-                let device = registry.device(id).await?;
-                let suspended = match &device {
-                    Some(device) => self.suspended(device.account).await?,
-                    None => false,
-                };
-                let judged = login::judge_device(device.as_ref(), key, suspended);
-                Ok(judged.and_then(|()| {
-                    device
-                        .map(|device| Accepted::Device(Box::new(device)))
-                        .ok_or(Refusal::UnknownDevice)
-                }))
-            }
-            Login::Operator { username, name } => {
-                let mut refusal = Refusal::WrongKey;
-                for candidate in registry.users_by_key(key).await? {
-                    let named = |wanted: &String| {
-                        *wanted == candidate.username || *wanted == candidate.short_id
-                    };
-                    if !username.as_ref().is_none_or(named) {
-                        continue;
-                    }
-                    let suspended = self.suspended(candidate.account).await?;
-                    match login::judge_user(&candidate, suspended, Timestamp::now()) {
-                        Ok(()) => return Ok(Ok(Accepted::Operator(Box::new(candidate), name))),
-                        Err(reason) => refusal = reason,
-                    }
-                }
-                Ok(Err(refusal))
-            }
-        }
-    }
-
-    async fn suspended(
-        &self,
-        account: crate::registry::model::AccountId,
-    ) -> Result<bool, RegistryError> {
-        Ok(self
-            .shared
-            .registry
-            .account(account)
-            .await?
-            .is_none_or(|account| account.suspended))
-    }
-
-    /// Who would be logged in with that password? `name` is a device, or the user's own name.
-    async fn judge_password(
-        &self,
-        username: &str,
-        name: &str,
-        password: &str,
-    ) -> Result<Accepted, Refusal> {
-        if self.too_many_failures(username) {
-            return Err(Refusal::WrongCredentials);
-        }
-        let registry = &self.shared.registry;
-        let unavailable = |error: RegistryError| {
-            warn!(%error, "look up user");
-            Refusal::WrongCredentials
-        };
-        let user = registry
-            .user_by_login(username)
-            .await
-            .map_err(unavailable)?;
-        let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let password = Secret::new(password.to_owned());
-        let right = self
-            .shared
-            .passwords
-            .verify(password, stored)
-            .await
-            .unwrap_or(false);
-        let Some(user) = user.filter(|_| right) else {
-            self.note_failure(username);
-            return Err(Refusal::WrongCredentials);
-        };
-        let suspended = self.suspended(user.account).await.map_err(unavailable)?;
-        login::judge_user(&user, suspended, Timestamp::now())?;
-        Ok(Accepted::Operator(Box::new(user), name.to_owned()))
-    }
-
-    fn too_many_failures(&self, username: &str) -> bool {
-        let mut failed = self
-            .shared
-            .failed_passwords
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        failed_by(self.peer, username)
-            .iter()
-            .any(|by| failed.count(by, Instant::now()) >= MAX_FAILED_PASSWORDS)
-    }
-
-    fn note_failure(&self, username: &str) {
-        let mut failed = self
-            .shared
-            .failed_passwords
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for by in failed_by(self.peer, username) {
-            failed.note(by, Instant::now());
-        }
-    }
-
-    /// Keeps who logs in, or says why not; `methods` may be tried after a refusal.
-    async fn conclude(&mut self, user: &str, judged: Result<Accepted, Refusal>) -> Auth {
-        match judged {
-            Ok(accepted) => {
-                self.accepted = Some(accepted);
-                Auth::Accept
-            }
-            Err(refusal) => {
-                self.refused(user, refusal).await;
-                reject(user)
-            }
-        }
-    }
-
-    async fn refused(&self, user: &str, refusal: Refusal) {
-        let reason = refusal.reason();
-        // An operator's agent offers keys that nobody knows; that is no news.
-        let device = match Login::parse(user) {
-            Login::Device(id) => Some(id),
-            Login::Operator { .. } if refusal == Refusal::WrongKey => return,
-            Login::Operator { .. } => None,
-        };
-        info!(peer = %self.peer, user, reason, "SSH login refused");
-        if !self.may_record_refusal() {
-            return;
-        }
-        let event = NewEvent {
-            account: None,
-            device,
-            user: None,
-            level: "warn",
-            kind: "auth.failed",
-            message: format!("SSH login refused: {reason}"),
-            metadata: serde_json::json!({ "peer": self.peer.ip().to_string(), "reason": reason }),
-        };
-        if let Err(error) = self.shared.registry.record_event(event).await {
-            warn!(%error, "record refused login");
-        }
-    }
-
-    /// A flood of refusals from one address fills the log, not the database.
-    fn may_record_refusal(&self) -> bool {
-        let address = self.peer.ip().to_canonical();
-        let mut recorded = self
-            .shared
-            .recorded_refusals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        recorded.admit(address, MAX_RECORDED_REFUSALS, Instant::now())
-    }
-
     fn device(&self) -> Option<&Arc<DeviceLink>> {
         match &self.phase {
             Phase::Device { link, .. } => Some(link),
             Phase::Unauthenticated | Phase::Operator(_) => None,
         }
-    }
-}
-
-fn failed_by(peer: SocketAddr, username: &str) -> [FailedBy; 2] {
-    [
-        FailedBy::Address(peer.ip().to_canonical()),
-        FailedBy::User(username.to_lowercase()),
-    ]
-}
-
-/// A device has its key and nothing else; operators may go on with a password.
-fn reject(user: &str) -> Auth {
-    let methods: &[MethodKind] = match Login::parse(user) {
-        Login::Device(_) => &[MethodKind::PublicKey],
-        Login::Operator { .. } => &[
-            MethodKind::PublicKey,
-            MethodKind::KeyboardInteractive,
-            MethodKind::Password,
-        ],
-    };
-    Auth::Reject {
-        proceed_with_methods: Some(MethodSet::from(methods)),
-        partial_success: false,
-    }
-}
-
-fn parse_key(key: &russh::keys::ssh_key::PublicKey) -> Option<PublicKey> {
-    PublicKey::parse(&key.to_openssh().ok()?).ok()
-}
-
-/// What `keyboard-interactive` asks: the name only where the SSH user name did not tell it.
-fn prompts(username_known: bool) -> Auth {
-    let name = (Cow::Borrowed("Moorline user: "), true);
-    let password = (Cow::Borrowed("Password: "), false);
-    let prompts = if username_known {
-        vec![password]
-    } else {
-        vec![name, password]
-    };
-    Auth::Partial {
-        name: "".into(),
-        instructions: "".into(),
-        prompts: prompts.into(),
     }
 }
 

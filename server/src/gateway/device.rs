@@ -8,15 +8,17 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use moorline_protocol::control::{Hello, MAX_LINE_BYTES, ToAgent, ToServer};
 use russh::server::{Handle, Msg};
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, Disconnect};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Shared;
-use super::channel::{self, STREAM_CREDIT_BYTES};
+use super::channel;
+use super::control::{Echoes, Lines, speak};
 use super::socket::Life;
+use super::window::STREAM_CREDIT_BYTES;
 use crate::forward::PublicForward;
 use crate::registry::error::RegistryError;
 use crate::registry::model::{Device, DeviceId, Timestamp, Wanted};
@@ -361,12 +363,16 @@ impl DeviceLink {
             russh::Error::ChannelOpenFailure(_) => OpenError::Refused(forward.device_port),
             _ => OpenError::Ended,
         })?;
-        let credit = self
-            .state()
-            .hello
-            .as_ref()
-            .map(|hello| hello.stream_credit_bytes);
-        let (stream, run) = channel::carry(channel, credit.filter(|bytes| *bytes > 0));
+        let (credit, round_trip) = {
+            let state = self.state();
+            let hello = state.hello.as_ref();
+            (
+                hello.map(|hello| hello.stream_credit_bytes),
+                state.round_trip,
+            )
+        };
+        let credit = credit.filter(|bytes| *bytes > 0);
+        let (stream, run) = channel::carry(channel, credit, round_trip);
         let ended = self.ended.clone();
         self.shared.tasks.spawn(async move {
             tokio::select! {
@@ -472,91 +478,5 @@ impl DeviceLink {
             keepalive,
             round_trip: state.round_trip,
         }
-    }
-}
-
-/// Sends queued messages until the link ends.
-async fn speak(
-    mut queue: mpsc::Receiver<ToAgent>,
-    write: ChannelWriteHalf<Msg>,
-    ended: CancellationToken,
-    spoken: CancellationToken,
-) {
-    let _guard = spoken.drop_guard();
-    loop {
-        let message = tokio::select! {
-            message = queue.recv() => message,
-            () = ended.cancelled() => return,
-        };
-        let Some(message) = message else { return };
-        let Ok(mut line) = serde_json::to_vec(&message) else {
-            continue;
-        };
-        line.push(b'\n');
-        if write.data_bytes(line).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Bytes to lines to messages.
-#[derive(Debug, Default)]
-struct Lines {
-    rest: Vec<u8>,
-}
-
-impl Lines {
-    /// The messages that `data` completes; `None` when a line is too long. Lines that are no message are skipped.
-    fn push(&mut self, data: &[u8]) -> Option<Vec<ToServer>> {
-        let mut messages = Vec::new();
-        for piece in data.split_inclusive(|byte| *byte == b'\n') {
-            if self.rest.len() + piece.len() > MAX_LINE_BYTES {
-                return None;
-            }
-            self.rest.extend_from_slice(piece);
-            if self.rest.ends_with(b"\n") {
-                messages.extend(serde_json::from_slice(&self.rest).ok());
-                self.rest.clear();
-            }
-        }
-        Some(messages)
-    }
-}
-
-/// Echoes that were asked for, for the round trip.
-#[derive(Debug, Default)]
-struct Echoes {
-    last: u32,
-    asked: Option<Instant>,
-}
-
-impl Echoes {
-    fn ask(&mut self) -> ToAgent {
-        self.last = self.last.wrapping_add(1);
-        self.asked = Some(Instant::now());
-        ToAgent::Echo { id: self.last }
-    }
-
-    fn answered(&mut self, id: u32) -> Option<Duration> {
-        let asked = self.asked.take_if(|_| id == self.last)?;
-        Some(asked.elapsed())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_come_in_pieces_and_garbage_is_skipped() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.push(b"{\"type\":\"by").unwrap(), []);
-        assert_eq!(
-            lines
-                .push(b"e\"}\nrubbish\n{\"type\":\"echo\",\"id\":7}\n")
-                .unwrap(),
-            [ToServer::Bye, ToServer::Echo { id: 7 }]
-        );
-        assert!(lines.push(&vec![b'x'; MAX_LINE_BYTES + 1]).is_none());
     }
 }

@@ -48,6 +48,7 @@ pub(super) enum Refusal {
     UserNotActive,
     NotPermitted,
     WrongCredentials,
+    TooManyFailures,
 }
 
 impl Refusal {
@@ -61,6 +62,7 @@ impl Refusal {
             Self::UserNotActive => "user is not active",
             Self::NotPermitted => "user may not reach the device",
             Self::WrongCredentials => "wrong credentials",
+            Self::TooManyFailures => "too many failed passwords",
         }
     }
 }

@@ -8,16 +8,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use russh::client;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
 use russh::{
     Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::backlog::{Backlog, backlog};
+use super::ending::Ending;
 use super::upstream::{self, Upstream};
 use super::{Shared, login};
 use crate::registry::model::{Device, DeviceId, NewEvent, User};
@@ -25,15 +26,8 @@ use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort};
 
 /// Channels that one connection has open at once.
 const MAX_CHANNELS: usize = 64;
-/// Bytes from the operator that the device has not taken yet, per channel. SSH cannot hold one channel back alone, so
-/// a channel that is fuller holds up the operator's connection.
-const BACKLOG_BYTES: usize = 16 * 1024 * 1024;
-/// Messages from the operator that wait, per channel.
-const BACKLOG_MESSAGES: usize = 4096;
 /// How long the device may take to end a session that the operator closed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the end of a program's output waits for its exit status.
-const END_OF_OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 /// Exit status of a session that did not reach the device, as ssh itself would say it.
 const UNREACHED: u32 = 255;
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
@@ -287,7 +281,7 @@ impl OperatorLogin {
                 return;
             }
         }
-        if ending.held_since.is_some() && !ending.passed {
+        if ending.is_held() {
             write.eof().await.unwrap_or_default();
         }
     }
@@ -325,34 +319,6 @@ impl OperatorLogin {
         let target = jump_target(&device, port).ok_or_else(|| OpenError::NoForward.to_string())?;
         let stream = self.open(device.id, target).await?;
         Ok((device, stream))
-    }
-}
-
-/// Keeps the end of output back until the exit status is there. A client that has seen the end of output and has sent
-/// its own closes the channel, and what comes after that is lost.
-#[derive(Debug, Default)]
-struct Ending {
-    has_status: bool,
-    held_since: Option<Instant>,
-    passed: bool,
-}
-
-impl Ending {
-    fn may_pass(&self) -> bool {
-        self.has_status || self.held_since.is_some()
-    }
-
-    fn hold(&mut self) {
-        self.held_since = Some(Instant::now());
-    }
-
-    /// A program may close its output and go on: then the end of output is passed on without a status.
-    async fn held_long_enough(&mut self) {
-        match self.held_since {
-            Some(since) if !self.passed => sleep_until(since + END_OF_OUTPUT_PATIENCE).await,
-            _ => std::future::pending().await,
-        }
-        self.passed = true;
     }
 }
 
@@ -466,51 +432,6 @@ async fn carry(stream: Stream, mut backlog: Backlog, write: &ChannelWriteHalf<Ms
         std::future::pending::<()>().await;
     };
     tokio::select! { () = up => {}, () = down => {} }
-}
-
-/// What the operator sent and the device has not taken yet.
-struct Backlog {
-    messages: mpsc::Receiver<ChannelMsg>,
-    room: Arc<Semaphore>,
-}
-
-impl Backlog {
-    async fn next(&mut self) -> Option<ChannelMsg> {
-        let message = self.messages.recv().await?;
-        self.room.add_permits(size(&message));
-        Some(message)
-    }
-}
-
-/// Takes messages off the connection as they come, so that one channel does not hold up the others.
-fn backlog(mut read: ChannelReadHalf) -> (impl Future<Output = ()>, Backlog) {
-    let (sender, messages) = mpsc::channel(BACKLOG_MESSAGES);
-    let room = Arc::new(Semaphore::new(BACKLOG_BYTES));
-    let backlog = Backlog {
-        messages,
-        room: room.clone(),
-    };
-    let pump = async move {
-        while let Some(message) = read.wait().await {
-            let bytes = u32::try_from(size(&message)).unwrap_or(u32::MAX);
-            let Ok(permits) = room.acquire_many(bytes).await else {
-                return;
-            };
-            permits.forget();
-            if sender.send(message).await.is_err() {
-                return;
-            }
-        }
-    };
-    (pump, backlog)
-}
-
-/// Payload bytes of a message; an SSH packet is far below the backlog.
-fn size(message: &ChannelMsg) -> usize {
-    match message {
-        ChannelMsg::Data { data } => Bytes::len(data),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]
