@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait after a loss.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Losses in a row that are answered quickly: a server that restarts is back in seconds, and so is a link.
+const QUICK_LOSSES: u32 = 4;
+/// Longest wait after one of them.
+const QUICK_WAIT: Duration = Duration::from_millis(1500);
 /// Wait after a refusal: an operator must act, so knock rarely.
 pub const REFUSED_WAIT: Duration = Duration::from_secs(60);
 /// Longest wait that a server may ask for; a mistake there must not silence a device for days.
@@ -72,6 +76,8 @@ pub enum AskApi {
 #[derive(Debug, Default)]
 pub struct Reconnect {
     last_wait: Option<Duration>,
+    /// Waits since the last good tunnel or wake-up.
+    waits: u32,
     just_woken: bool,
     losses: u32,
     refusals: u32,
@@ -85,7 +91,7 @@ impl Reconnect {
         let wait = match ended {
             Ended::Lost { lived } => {
                 if *lived >= STABLE_AFTER {
-                    self.last_wait = None;
+                    self.start_again();
                 }
                 if lived.is_zero() {
                     self.losses = self.losses.saturating_add(1);
@@ -100,7 +106,7 @@ impl Reconnect {
                 spread(REFUSED_WAIT, REFUSED_WAIT + REFUSED_WAIT / 4, dice)
             }
             Ended::Told { come_back_in } => {
-                self.last_wait = None;
+                self.start_again();
                 wakes = Wakes::No;
                 (*come_back_in).min(LONGEST_TOLD)
             }
@@ -122,8 +128,13 @@ impl Reconnect {
     /// Notes a wake-up: the waits start again at the shortest. A route often follows its link by a moment, so the
     /// next wait is nearly that.
     pub fn woken(&mut self) {
-        self.last_wait = None;
+        self.start_again();
         self.just_woken = true;
+    }
+
+    fn start_again(&mut self) {
+        self.last_wait = None;
+        self.waits = 0;
     }
 
     /// Decorrelated jitter: between the shortest wait and three times the last one, capped.
@@ -132,10 +143,16 @@ impl Reconnect {
         let longest = if std::mem::take(&mut self.just_woken) {
             SHORTEST_WAIT * 5 / 4
         } else {
-            (last * 3).min(LONGEST_WAIT)
+            let cap = if self.waits < QUICK_LOSSES {
+                QUICK_WAIT
+            } else {
+                LONGEST_WAIT
+            };
+            (last * 3).min(cap)
         };
         let wait = spread(SHORTEST_WAIT, longest, dice);
         self.last_wait = Some(wait);
+        self.waits = self.waits.saturating_add(1);
         wait
     }
 
@@ -202,8 +219,13 @@ mod tests {
         reconnect.woken();
         let next = reconnect.after(&NEVER_UP, u32::MAX);
         assert_eq!(next.wait, SHORTEST_WAIT * 5 / 4);
+        // A few quick ones, then longer again.
+        for _ in 1..QUICK_LOSSES {
+            let next = reconnect.after(&NEVER_UP, u32::MAX);
+            assert_eq!(next.wait, QUICK_WAIT);
+        }
         let next = reconnect.after(&NEVER_UP, u32::MAX);
-        assert!(next.wait > SHORTEST_WAIT * 3);
+        assert!(next.wait > QUICK_WAIT);
     }
 
     #[test]
@@ -212,9 +234,12 @@ mod tests {
         let young = Ended::Lost {
             lived: Duration::from_secs(1),
         };
+        for _ in 0..QUICK_LOSSES {
+            assert_eq!(reconnect.after(&young, u32::MAX).wait, QUICK_WAIT);
+        }
         let first = reconnect.after(&young, u32::MAX).wait;
         let second = reconnect.after(&young, u32::MAX).wait;
-        assert!(second > first);
+        assert!(first > QUICK_WAIT && second > first);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use moorline_protocol::flow::Grants;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -267,10 +267,10 @@ impl Stream {
         loop {
             program.readable().await?;
             // Nothing is allocated while the program is silent.
-            let mut buffer = BytesMut::zeroed(CHUNK_BYTES.min(credit as usize));
-            match program.try_read(&mut buffer) {
+            let most = CHUNK_BYTES.min(credit as usize);
+            let mut buffer = BytesMut::with_capacity(most);
+            match program.try_read_buf(&mut (&mut buffer).limit(most)) {
                 Ok(read) => {
-                    buffer.truncate(read);
                     self.spend(read);
                     return Ok(buffer.freeze());
                 }
