@@ -90,9 +90,9 @@ impl PublicPorts {
     /// Opens a public port for the tunnel of that generation, or hands an open one over to it.
     ///
     /// # Errors
-    /// When the port cannot be listened on.
+    /// When the port cannot be listened on, or a newer tunnel has it.
     pub async fn open(&self, forward: PublicForward, generation: u64) -> io::Result<()> {
-        if self.take_over(&forward, generation) {
+        if self.take_over(&forward, generation)? {
             return Ok(());
         }
         let listeners = self.listen(forward.port).await?;
@@ -104,7 +104,17 @@ impl PublicPorts {
             rules: rules.clone(),
             stop: stop.clone(),
         };
-        if let Some(older) = self.ports().insert(port, open) {
+        let older = {
+            let mut ports = self.ports();
+            if ports
+                .get(&port)
+                .is_some_and(|other| other.generation > generation)
+            {
+                return Err(newer_has_it());
+            }
+            ports.insert(port, open)
+        };
+        if let Some(older) = older {
             older.stop.cancel();
         }
         let streams = Arc::new(AtomicUsize::new(0));
@@ -117,14 +127,17 @@ impl PublicPorts {
         Ok(())
     }
 
-    fn take_over(&self, forward: &PublicForward, generation: u64) -> bool {
+    fn take_over(&self, forward: &PublicForward, generation: u64) -> io::Result<bool> {
         let mut ports = self.ports();
         let Some(open) = ports.get_mut(&forward.port) else {
-            return false;
+            return Ok(false);
         };
+        if open.generation > generation {
+            return Err(newer_has_it());
+        }
         open.generation = generation;
         *open.rules.lock().unwrap_or_else(PoisonError::into_inner) = forward.clone();
-        true
+        Ok(true)
     }
 
     /// Closes a public port, unless a newer tunnel has it.
@@ -265,6 +278,10 @@ pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.listen(backlog)
 }
 
+fn newer_has_it() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "a newer tunnel has the port")
+}
+
 async fn serve(
     visitor: TcpStream,
     address: SocketAddr,
@@ -323,4 +340,38 @@ async fn download(mut device: StreamReader, mut visitor: OwnedWriteHalf, counter
     }
     // The visitor may be gone already; there is nobody left to tell.
     visitor.shutdown().await.unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_older_tunnel_neither_takes_nor_closes_the_port_of_a_newer_one() {
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        let port = bind(SocketAddr::new(loopback, 0), BACKLOG)
+            .and_then(|listener| listener.local_addr())
+            .unwrap()
+            .port();
+        let stop = CancellationToken::new();
+        let ports = PublicPorts::new(vec![loopback], Tunnels::default(), stop.clone());
+        let forward = PublicForward {
+            device: DeviceId(Uuid::from_u128(7)),
+            forward: ForwardId(1),
+            port,
+            max_connections_per_minute: 0,
+            ip_link_protection: false,
+        };
+        ports.open(forward.clone(), 1).await.unwrap();
+        ports.open(forward.clone(), 2).await.unwrap();
+        assert!(ports.open(forward, 1).await.is_err());
+        ports.close(port, 1);
+        assert!(TcpStream::connect((loopback, port)).await.is_ok());
+        ports.close(port, 2);
+        stop.cancel();
+        ports.drained().await;
+        assert!(TcpStream::connect((loopback, port)).await.is_err());
+    }
 }

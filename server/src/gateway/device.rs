@@ -150,17 +150,17 @@ impl DeviceLink {
             max_connections_per_minute: device.max_connections_per_minute,
             ip_link_protection: device.ip_link_protection,
         };
-        if !self
-            .shared
-            .tunnels
-            .open_forward(self.device, self.generation(), open)
-        {
-            return Err("a newer tunnel has taken over");
-        }
-        self.state().open_ports.push(public.port);
-        if let Err(error) = self.shared.ports.open(public, self.generation()).await {
+        // The public port first: who sees the tunnel open may connect at once.
+        let (public_port, generation) = (public.port, self.generation());
+        self.state().open_ports.push(public_port);
+        if let Err(error) = self.shared.ports.open(public, generation).await {
             // The gateway still reaches the device; only the public port is missing.
             warn!(device = %self.name, port, %error, "listen on public port");
+        }
+        let tunnels = &self.shared.tunnels;
+        if !tunnels.open_forward(self.device, generation, open) {
+            self.shared.ports.close(public_port, generation);
+            return Err("a newer tunnel has taken over");
         }
         debug!(device = %self.name, port, "forward open");
         Ok(())
