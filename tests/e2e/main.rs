@@ -12,6 +12,7 @@ mod a_replaced_key_is_refused_on_every_path;
 mod a_second_connection_takes_over_a_frozen_one;
 mod a_signal_request_reaches_the_program;
 mod a_stalled_visitor_leaves_the_others_going;
+mod a_visitor_connects_ten_times_a_minute;
 mod an_enrolled_device_is_reached_with_stock_ssh;
 mod no_weak_algorithm_is_offered;
 mod power_cuts_at_first_boot_make_one_device;

@@ -1,4 +1,4 @@
-//! Scopes of an API key (`contract/README.md`, `contract/apiclients.md` section 3).
+//! Scopes of an API key, as the contracts of the provisioning and API client calls name them.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -132,7 +132,7 @@ pub enum KeyContext {
 /// Narrows a key that is put into images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// Names of devices it makes must have this prefix.
+    /// Stands for the prefix of serial names when none is given; another prefix is refused.
     pub prefix: Option<String>,
     /// Region of devices it makes.
     pub region: Option<String>,
