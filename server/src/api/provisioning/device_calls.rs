@@ -13,7 +13,7 @@ use super::parameters::{KEY_IN_USE, QuadrupleForm, UNKNOWN_CLIENT, allow, requir
 use super::script::{self, Facts};
 use crate::api::Api;
 use crate::registry::error::{ForwardError, SetKeyError};
-use crate::registry::model::{Device, Wanted};
+use crate::registry::model::{Device, NewEvent, Wanted};
 use crate::tunnels::Cut;
 
 /// How long `connect` waits for the tunnel.
@@ -76,6 +76,7 @@ pub(super) async fn delete_client(api: &Api, arrival: Arrival) -> Result<Respons
         return Err(UNKNOWN_CLIENT.into());
     }
     cut(api, &device, Cut::Deleted).await;
+    record(api, &device, "device.deleted").await;
     Ok(answer::ok())
 }
 
@@ -86,6 +87,9 @@ pub(super) async fn connect(api: &Api, arrival: Arrival) -> Result<Response<Body
     let device = target.in_service()?.device;
     known(api.registry().set_wanted(device.id, Wanted::Open).await?)?;
     api.tunnels().wanted_open(device.id);
+    if device.wanted == Wanted::Closed {
+        record(api, &device, "device.opened").await;
+    }
     if api.tunnels().wait_open(device.id, CONNECT_PATIENCE).await {
         Ok(answer::ok())
     } else {
@@ -99,6 +103,9 @@ pub(super) async fn disconnect(api: &Api, arrival: Arrival) -> Result<Response<B
     arrival.fields()?;
     let device = target.device;
     known(api.registry().set_wanted(device.id, Wanted::Closed).await?)?;
+    if device.wanted == Wanted::Open {
+        record(api, &device, "device.closed").await;
+    }
     if api.tunnels().cut(device.id, Cut::Closed).await {
         Ok(answer::ok())
     } else {
@@ -129,6 +136,8 @@ pub(super) async fn set_allow_clientless(
             .set_allow_clientless(device.id, allow)
             .await?,
     )?;
+    // A tunnel that is up follows at once.
+    api.tunnels().set_allow_clientless(device.id, allow);
     Ok(answer::ok())
 }
 
@@ -149,6 +158,7 @@ pub(super) async fn upload_public_key(
     }
     api.registry().set_device_key(device.id, public_key).await?;
     cut(api, &device, Cut::Rekeyed).await;
+    record(api, &device, "device.rekeyed").await;
     Ok(answer::ok())
 }
 
@@ -168,6 +178,22 @@ async fn key_free_for(
 async fn cut(api: &Api, device: &Device, cut: Cut) {
     if !api.tunnels().cut(device.id, cut).await {
         tracing::warn!(device = %device.id, reason = cut.reason(), "tunnel still there after cut");
+    }
+}
+
+/// Notes for the audit what a holder of an API key did, or the device itself with its quadruple.
+async fn record(api: &Api, device: &Device, kind: &'static str) {
+    let event = NewEvent {
+        account: Some(device.account),
+        device: Some(device.id),
+        user: None,
+        level: "info",
+        kind,
+        message: format!("{kind} through the provisioning calls: {}", device.name),
+        metadata: serde_json::json!({ "name": device.name }),
+    };
+    if let Err(error) = api.registry().record_event(event).await {
+        tracing::warn!(%error, kind, "record event");
     }
 }
 
