@@ -11,7 +11,7 @@ use super::table::table;
 use super::{AccountChoice, AdminError, json, note};
 use crate::registry::Registry;
 use crate::registry::error::ApiClientError;
-use crate::registry::model::{ApiKey, KeyContext, KeyLimits, NewApiClient, Timestamp};
+use crate::registry::model::{KeyContext, KeyLimits, NewApiClient, Timestamp};
 
 /// Calls per minute of a key that was given no limit.
 const DEFAULT_RATE_LIMIT: i64 = 600;
@@ -137,7 +137,7 @@ async fn create(args: CreateKey, registry: &Registry) -> Result<String, AdminErr
     let message = format!("API key {} made", key.owner_name);
     note(registry, &account, None, "api_key.created", message).await;
     let made = Made {
-        key: info(key),
+        key: key.into(),
         secret: secret.into_exposed(),
         account: account.name,
     };
@@ -160,7 +160,7 @@ async fn list(
         .api_keys(account.id)
         .await
         .map_err(|error| AdminError::new("list API keys", error))?;
-    let api_keys: Vec<ApiKeyInfo> = keys.into_iter().map(info).collect();
+    let api_keys: Vec<ApiKeyInfo> = keys.into_iter().map(ApiKeyInfo::from).collect();
     if as_json {
         return json(&ApiKeyList { api_keys });
     }
@@ -201,20 +201,6 @@ async fn revoke(
     let message = format!("API key {key} revoked");
     note(registry, &account, None, "api_key.revoked", message).await;
     Ok(String::new())
-}
-
-fn info(key: ApiKey) -> ApiKeyInfo {
-    ApiKeyInfo {
-        id: key.id,
-        name: key.owner_name,
-        scope: key.scope,
-        rate_limit: key.rate_limit,
-        prefix: key.limits.prefix,
-        region: key.limits.region,
-        uses: key.limits.uses,
-        expires_at: key.limits.expires_at.map(Timestamp::to_rfc3339),
-        created_at: key.created_at.to_rfc3339(),
-    }
 }
 
 fn is_name(name: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use moorline_protocol::Secret;
-use moorline_protocol::operator::DeviceState;
+use moorline_protocol::operator::{ApiKeyInfo, DeviceState};
 use uuid::Uuid;
 
 /// Microseconds since 1970 in UTC; the resolution that SQLite and PostgreSQL both keep.
@@ -163,6 +163,22 @@ pub struct ApiKey {
     pub limits: KeyLimits,
     /// When made.
     pub created_at: Timestamp,
+}
+
+impl From<ApiKey> for ApiKeyInfo {
+    fn from(key: ApiKey) -> Self {
+        Self {
+            id: key.id,
+            name: key.owner_name,
+            scope: key.scope,
+            rate_limit: key.rate_limit,
+            prefix: key.limits.prefix,
+            region: key.limits.region,
+            uses: key.limits.uses,
+            expires_at: key.limits.expires_at.map(Timestamp::to_rfc3339),
+            created_at: key.created_at.to_rfc3339(),
+        }
+    }
 }
 
 /// What a new API client and its key shall be.

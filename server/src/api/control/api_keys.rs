@@ -11,7 +11,7 @@ use super::answer::{Json, Refusal, json};
 use crate::api::Api;
 use crate::api::provisioning::parameters::is_name;
 use crate::registry::error::ApiClientError;
-use crate::registry::model::{ApiKey, KeyContext, KeyLimits, NewApiClient, Timestamp};
+use crate::registry::model::{KeyContext, KeyLimits, NewApiClient, Timestamp};
 
 /// Calls a minute that a key may be given.
 const RATE_LIMITS: std::ops::RangeInclusive<i64> = 1..=1_000_000;
@@ -21,7 +21,7 @@ const USES: std::ops::RangeInclusive<i64> = 1..=1_000_000_000;
 
 pub(super) async fn list(State(api): State<Api>, operator: Operator) -> Result<Response, Refusal> {
     let keys = api.registry().api_keys(operator.0.account).await?;
-    let api_keys = keys.into_iter().map(info).collect();
+    let api_keys = keys.into_iter().map(ApiKeyInfo::from).collect();
     Ok(json(StatusCode::OK, &ApiKeyList { api_keys }))
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn create(
         ApiClientError::Registry(error) => error.into(),
     })?;
     let envelope = ApiKeyEnvelope {
-        api_key: info(key),
+        api_key: key.into(),
         secret: secret.into_exposed(),
     };
     Ok(json(StatusCode::CREATED, &envelope))
@@ -128,19 +128,5 @@ fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, Refusal> {
         Ok(at)
     } else {
         Err(Refusal::bad("expires_at must be in the future"))
-    }
-}
-
-fn info(key: ApiKey) -> ApiKeyInfo {
-    ApiKeyInfo {
-        id: key.id,
-        name: key.owner_name,
-        scope: key.scope,
-        rate_limit: key.rate_limit,
-        prefix: key.limits.prefix,
-        region: key.limits.region,
-        uses: key.limits.uses,
-        expires_at: key.limits.expires_at.map(Timestamp::to_rfc3339),
-        created_at: key.created_at.to_rfc3339(),
     }
 }
