@@ -1,0 +1,127 @@
+use std::fmt::Write as _;
+
+use crate::board::Board;
+use crate::boot::{Boot, say};
+use crate::yard::Yard;
+
+/// Boards that have to be there: 64 and 32 bits, with and without a floating point unit.
+const BOARDS: usize = 3;
+
+/// What the agent takes of a board.
+struct Taken {
+    board: Board,
+    /// In the flash, in bytes.
+    flash: u64,
+    /// Connected and idle, after enrolment over HTTPS.
+    enrolled: Memory,
+    /// Connected and idle, in a later boot.
+    later: Memory,
+}
+
+/// Of `/proc/<pid>/status`, in KiB.
+#[derive(Clone, Copy)]
+struct Memory {
+    resident: u64,
+    anonymous: u64,
+}
+
+#[test]
+fn a_device_of_every_architecture_is_reached_by_name_and_keeps_its_identity() {
+    let boards = Board::all();
+    assert_eq!(boards.len(), BOARDS);
+    let yard = Yard::open();
+    let taken: Vec<Taken> = std::thread::scope(|scope| {
+        let yard = &yard;
+        let each = boards
+            .into_iter()
+            .map(|board| scope.spawn(move || live(yard, board)));
+        let each: Vec<_> = each.collect();
+        each.into_iter().map(|life| life.join().unwrap()).collect()
+    });
+    say(&table(&taken));
+    for taken in taken {
+        let limit = taken.board.rss_kib.unwrap();
+        let most = taken.enrolled.resident.max(taken.later.resident);
+        assert!(
+            most <= limit,
+            "on {} the agent takes {most} KiB, more than the {limit} KiB of cross/targets.toml",
+            taken.board.name
+        );
+    }
+}
+
+/// First boot, second boot, and a boot with a fresh data disk.
+fn live(yard: &Yard, board: Board) -> Taken {
+    let name = &board.name;
+    let mut device = yard.device(name, &board);
+    let (first, second) = (format!("{name}-000001"), format!("{name}-000002"));
+
+    let mut boot = device.boot();
+    let tunnel = yard.operator.wait_online(&first, None);
+    let enrolled = memory(&mut boot);
+    assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
+    boot.power_off();
+    yard.operator.wait_offline(&first);
+
+    let mut boot = device.boot();
+    yard.operator.wait_online(&first, Some(tunnel));
+    let later = memory(&mut boot);
+    assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
+    assert_eq!(yard.clients(name), [first.as_str()]);
+    boot.cut();
+
+    device.change_data_disk();
+    let boot = device.boot();
+    yard.operator.wait_online(&second, None);
+    assert_eq!(yard.ssh(&second).run("uname -m").ok().trim(), board.machine);
+    assert_eq!(yard.clients(name), [first.as_str(), &second]);
+    boot.cut();
+
+    Taken {
+        flash: std::fs::metadata(board.agent()).unwrap().len(),
+        board,
+        enrolled,
+        later,
+    }
+}
+
+/// Asked at the console: a session through the tunnel would take memory of its own.
+fn memory(boot: &mut Boot) -> Memory {
+    let text = boot.run("agent-memory");
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text:?}"))
+    };
+    Memory {
+        resident: field("VmRSS:"),
+        anonymous: field("RssAnon:"),
+    }
+}
+
+fn table(taken: &[Taken]) -> String {
+    let mut text = String::from(
+        "agent, connected and idle    flash    after enrolment: RSS  anonymous    later boot: RSS  anonymous    limit\n",
+    );
+    for Taken {
+        board,
+        flash,
+        enrolled,
+        later,
+    } in taken
+    {
+        writeln!(
+            text,
+            "{:<19} {:>9} bytes {:>17} KiB {:>6} KiB {:>15} KiB {:>6} KiB {:>5} KiB",
+            board.name,
+            flash,
+            enrolled.resident,
+            enrolled.anonymous,
+            later.resident,
+            later.anonymous,
+            board.rss_kib.unwrap()
+        )
+        .unwrap();
+    }
+    text
+}
