@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e fuzz bench binaries everything clean
+.PHONY: help setup build cross demo test lint e2e machines fuzz bench binaries devices everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -41,6 +41,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
 
+machines: binaries devices ## only the stories on whole emulated devices
+	cargo test --workspace $(FEATURES) --test machines
+
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
 
@@ -53,7 +56,12 @@ bench: ## prints Moorline beside plain TCP, OpenSSH and rathole; ARGS="--help" t
 binaries:
 	cargo build --workspace --bins --tests $(FEATURES)
 
-everything: binaries
+# The agent for every emulated device, and what these boot.
+devices:
+	cross/build $$(cross/machines/prepare --list)
+	cross/machines/prepare
+
+everything: binaries devices
 	cargo test --workspace $(FEATURES)
 
 clean: ## removes what was built

@@ -134,18 +134,21 @@ impl Boot {
         console.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Runs one line at the console; gives what it printed between two marks.
+    /// Runs one line at the console; gives what it printed.
     pub(crate) fn run(&mut self, line: &str) -> String {
         let mark = format!("mark{}", self.age().as_micros());
-        // The marks are put together by the shell, so that the echo of the line is none.
+        // The log appears on the console too, so each line of the answer is marked. The device puts the marks
+        // together, so that the echo of what was typed bears none.
         self.type_line(&format!(
-            "m={mark}; echo $m-begin; {line}; echo; echo $m-end"
+            "m={mark}; ({line}) 2>&1 | sed \"s/^/$m: /\"; echo $m-end"
         ));
         self.wait_shown(&format!("{mark}-end"), 0);
-        let log = self.log();
-        let (_, after) = log.split_once(&format!("{mark}-begin\n")).unwrap();
-        let (between, _) = after.split_once(&format!("{mark}-end")).unwrap();
-        between.trim().to_owned()
+        let (log, mark) = (self.log(), format!("{mark}: "));
+        let answer: Vec<_> = log
+            .lines()
+            .filter_map(|line| line.strip_prefix(&mark))
+            .collect();
+        answer.join("\n")
     }
 
     /// Takes the link of its only network card down or up.
@@ -177,7 +180,9 @@ impl Drop for Boot {
     fn drop(&mut self) {
         let age = self.age().as_secs_f32();
         let log = self.log();
-        let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        // Who logged in is of no interest here.
+        let of_interest = |line: &&str| !line.trim().is_empty() && !line.contains("dropbear[");
+        let lines: Vec<_> = log.lines().filter(of_interest).collect();
         let shown = if std::thread::panicking() {
             60
         } else {
