@@ -65,9 +65,12 @@ fn cut_often(board: &str, times: u32) {
         });
         boot.cut();
         let known = yard.clients(&prefix).len();
+        // The server may not have noticed yet.
+        let before = yard.operator.try_device(&client);
+        let before = before.and_then(|device| Some(device.tunnel?.generation));
 
         let boot = device.boot();
-        yard.operator.wait_online(&client, None);
+        yard.operator.wait_online(&client, before);
         assert_eq!(yard.ssh(&client).run("uname -m").ok().trim(), board.machine);
         assert_eq!(
             yard.clients(&prefix),
