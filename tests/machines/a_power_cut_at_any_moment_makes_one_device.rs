@@ -87,7 +87,8 @@ fn cut_often(board: &str, times: u32) {
 
 fn measure(yard: &Yard, board: &Board) -> Pace {
     let name = format!("uncut-{}", board.name);
-    let mut boot = yard.device(&name, board).boot();
+    let mut device = yard.device(&name, board);
+    let mut boot = device.boot();
     let to_agent = wait_until_agent_starts(&mut boot);
     yard.operator.wait_online(&format!("{name}-000001"), None);
     let to_tunnel = boot.age();
