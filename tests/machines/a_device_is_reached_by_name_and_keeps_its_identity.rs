@@ -6,6 +6,8 @@ use crate::yard::Yard;
 
 /// Boards that have to be there: 64 and 32 bits, with and without a floating point unit.
 const BOARDS: usize = 3;
+/// What the agent says.
+const TUNNEL_IS_UP: &str = "tunnel is up";
 
 /// What the agent takes of a board.
 struct Taken {
@@ -16,6 +18,8 @@ struct Taken {
     enrolled: Memory,
     /// Connected and idle, in a later boot.
     later: Memory,
+    /// In that boot, after a session.
+    used: Memory,
 }
 
 /// Of `/proc/<pid>/status`, in KiB.
@@ -58,6 +62,7 @@ fn live(yard: &Yard, board: Board) -> Taken {
 
     let mut boot = device.boot();
     let tunnel = yard.operator.wait_online(&first, None);
+    boot.wait_shown(TUNNEL_IS_UP, 0);
     let enrolled = memory(&mut boot);
     assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
     boot.power_off();
@@ -65,8 +70,10 @@ fn live(yard: &Yard, board: Board) -> Taken {
 
     let mut boot = device.boot();
     yard.operator.wait_online(&first, Some(tunnel));
+    boot.wait_shown(TUNNEL_IS_UP, 0);
     let later = memory(&mut boot);
     assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
+    let used = memory(&mut boot);
     assert_eq!(yard.clients(name), [first.as_str()]);
     boot.cut();
 
@@ -82,6 +89,7 @@ fn live(yard: &Yard, board: Board) -> Taken {
         board,
         enrolled,
         later,
+        used,
     }
 }
 
@@ -101,24 +109,25 @@ fn memory(boot: &mut Boot) -> Memory {
 
 fn table(taken: &[Taken]) -> String {
     let mut text = String::from(
-        "agent, connected and idle    flash    after enrolment: RSS  anonymous    later boot: RSS  anonymous    limit\n",
+        "the agent on        flash   resident (of it anonymous) in KiB: enrolled      later boot    after a session   limit\n",
     );
     for Taken {
         board,
         flash,
         enrolled,
         later,
+        used,
     } in taken
     {
+        let pair = |memory: &Memory| format!("{} ({})", memory.resident, memory.anonymous);
         writeln!(
             text,
-            "{:<19} {:>9} bytes {:>17} KiB {:>6} KiB {:>15} KiB {:>6} KiB {:>5} KiB",
+            "{:<12} {:>12} {:>51} {:>15} {:>18} {:>7}",
             board.name,
             flash,
-            enrolled.resident,
-            enrolled.anonymous,
-            later.resident,
-            later.anonymous,
+            pair(enrolled),
+            pair(later),
+            pair(used),
             board.rss_kib.unwrap()
         )
         .unwrap();
