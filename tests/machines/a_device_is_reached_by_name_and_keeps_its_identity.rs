@@ -1,7 +1,8 @@
 use std::fmt::Write as _;
 
 use crate::board::Board;
-use crate::boot::{Boot, say};
+use crate::boot::say;
+use crate::memory::Memory;
 use crate::yard::Yard;
 
 /// Boards that have to be there: 64 and 32 bits, with and without a floating point unit.
@@ -20,13 +21,6 @@ struct Taken {
     later: Memory,
     /// In that boot, after a session.
     used: Memory,
-}
-
-/// Of `/proc/<pid>/status`, in KiB.
-#[derive(Clone, Copy)]
-struct Memory {
-    resident: u64,
-    anonymous: u64,
 }
 
 #[test]
@@ -63,7 +57,7 @@ fn live(yard: &Yard, board: Board) -> Taken {
     let mut boot = device.boot();
     let tunnel = yard.operator.wait_online(&first, None);
     boot.wait_shown(TUNNEL_IS_UP, 0);
-    let enrolled = memory(&mut boot);
+    let enrolled = Memory::of_agent(&mut boot);
     assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
     boot.power_off();
     yard.operator.wait_offline(&first);
@@ -71,9 +65,9 @@ fn live(yard: &Yard, board: Board) -> Taken {
     let mut boot = device.boot();
     yard.operator.wait_online(&first, Some(tunnel));
     boot.wait_shown(TUNNEL_IS_UP, 0);
-    let later = memory(&mut boot);
+    let later = Memory::of_agent(&mut boot);
     assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
-    let used = memory(&mut boot);
+    let used = Memory::of_agent(&mut boot);
     assert_eq!(yard.clients(name), [first.as_str()]);
     boot.cut();
 
@@ -93,20 +87,6 @@ fn live(yard: &Yard, board: Board) -> Taken {
     }
 }
 
-/// Asked at the console: a session through the tunnel would take memory of its own.
-fn memory(boot: &mut Boot) -> Memory {
-    let text = boot.run("agent-memory");
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let value = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in {text:?}"))
-    };
-    Memory {
-        resident: field("VmRSS:"),
-        anonymous: field("RssAnon:"),
-    }
-}
-
 fn table(taken: &[Taken]) -> String {
     let mut text = String::from(
         "the agent on        flash   resident (of it anonymous) in KiB: enrolled      later boot    after a session   limit\n",
@@ -119,15 +99,14 @@ fn table(taken: &[Taken]) -> String {
         used,
     } in taken
     {
-        let pair = |memory: &Memory| format!("{} ({})", memory.resident, memory.anonymous);
         writeln!(
             text,
             "{:<12} {:>12} {:>51} {:>15} {:>18} {:>7}",
             board.name,
             flash,
-            pair(enrolled),
-            pair(later),
-            pair(used),
+            enrolled.to_string(),
+            later.to_string(),
+            used.to_string(),
             board.rss_kib.unwrap()
         )
         .unwrap();

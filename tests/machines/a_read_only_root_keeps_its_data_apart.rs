@@ -1,5 +1,7 @@
 use crate::board::Board;
+use crate::boot::say;
 use crate::device::{Device, Root};
+use crate::memory::Memory;
 use crate::yard::Yard;
 
 #[test]
@@ -20,6 +22,10 @@ fn a_read_only_root_keeps_its_data_apart() {
     // The key that enrolled it cannot be removed there; that is no reason to do anything again.
     ssh.run("test -e /etc/moorline/api_key").ok();
     assert_eq!(boot.run("ls /data/moorline | grep -c device_key"), "1");
+    say(&format!(
+        "on a read-only squashfs: {} KiB resident (of it anonymous)\n",
+        Memory::of_agent(&mut boot)
+    ));
     boot.power_off();
     yard.operator.wait_offline("sealed-000001");
 

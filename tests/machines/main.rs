@@ -10,6 +10,7 @@
 mod board;
 mod boot;
 mod device;
+mod memory;
 mod yard;
 
 mod a_clock_at_1970_does_not_keep_a_device_away;
