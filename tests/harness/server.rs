@@ -33,6 +33,8 @@ pub struct ServerOptions {
     pub arguments: Vec<String>,
     /// Registry URL, else SQLite in the data folder.
     pub database: Option<String>,
+    /// Port for HTTPS with a certificate that it makes itself, beside plain HTTP.
+    pub https_port: Option<u16>,
 }
 
 impl Default for ServerOptions {
@@ -44,6 +46,7 @@ impl Default for ServerOptions {
             config: String::new(),
             arguments: Vec::new(),
             database: None,
+            https_port: None,
         }
     }
 }
@@ -106,6 +109,10 @@ impl TestServer {
             }
             serde_json::from_slice(&std::fs::read(&marker).ok()?).ok()
         });
+        if self.options.https_port.is_some() {
+            // The address of HTTPS comes last; it stands in the configuration file.
+            self.listening.http.pop();
+        }
         let url = format!("{}/healthz", self.url());
         wait_for("the server is healthy", START_LIMIT, || {
             Api::client()
@@ -156,6 +163,12 @@ impl TestServer {
         ];
         text.insert_str(0, usual[0]);
         text.push_str(usual[1]);
+        if let Some(port) = self.options.https_port {
+            let address = &self.options.address;
+            text.push_str(&format!(
+                "[tls]\nself_signed = true\nlisten = [\"{address}:{port}\"]\n"
+            ));
+        }
         if let Some(url) = &self.options.database {
             text.push_str(&format!("[database]\nurl = \"{url}\"\n"));
         }
@@ -187,6 +200,27 @@ impl TestServer {
             self.options.public_host,
             port(&self.listening.http[0])
         )
+    }
+
+    /// Base URL of its API over HTTPS, with [`ServerOptions::https_port`].
+    #[must_use]
+    pub fn https_url(&self) -> String {
+        let port = self.options.https_port.expect("the server has no HTTPS");
+        format!("https://{}:{port}", self.options.public_host)
+    }
+
+    /// The pin of its own certificate.
+    #[must_use]
+    pub fn pin(&self) -> String {
+        let log = self.log();
+        let (_, after) = log.split_once("HTTPS pin:").unwrap();
+        after.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// The authority that signed its own certificate, PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.data().join("tls/ca.pem")
     }
 
     /// Address operators reach the gateway at.
