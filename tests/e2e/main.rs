@@ -7,6 +7,7 @@
 )]
 
 mod a_blocked_device_is_refused_on_every_path;
+mod a_full_or_read_only_disk_stops_nothing;
 mod a_killed_server_forgets_no_answered_client;
 mod a_log_that_nobody_takes_stops_nothing;
 mod a_replaced_key_is_refused_on_every_path;

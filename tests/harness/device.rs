@@ -135,6 +135,11 @@ impl TestDevice {
         all.extend(arguments);
         let mut command = in_namespace(self.options.namespace.as_deref(), &program, &all);
         let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
+        for scheme in ["http", "https", "all", "no"] {
+            // What the machine of the tests goes through is no affair of the device.
+            command.env_remove(format!("{scheme}_proxy"));
+            command.env_remove(format!("{scheme}_proxy").to_uppercase());
+        }
         command
             .env("RUST_LOG", level)
             .current_dir(self.folder.path());
