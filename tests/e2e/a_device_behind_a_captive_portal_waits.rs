@@ -1,8 +1,7 @@
 use std::net::SocketAddr;
 
 use harness::{
-    DeviceOptions, Front, Operator, ServerOptions, TestDevice, TestServer, Way, eventually,
-    free_port,
+    DeviceOptions, Front, Https, Operator, ServerOptions, TestDevice, TestServer, Way, eventually,
 };
 
 const NAME: &str = "becalmed";
@@ -33,7 +32,7 @@ fn assert_says(device: &mut TestDevice, from: usize, words: &str) {
 #[test]
 fn a_new_device_says_so_and_enrols_once_the_portal_lets_it_through() {
     let server = TestServer::start_with(ServerOptions {
-        https_port: Some(free_port()),
+        https: Some(Https::self_signed()),
         ..ServerOptions::default()
     });
     let operator = Operator::login(&server);

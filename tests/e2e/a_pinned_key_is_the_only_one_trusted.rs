@@ -1,6 +1,4 @@
-use harness::{
-    DeviceOptions, Operator, ServerOptions, TestDevice, TestServer, eventually, free_port,
-};
+use harness::{DeviceOptions, Https, Operator, ServerOptions, TestDevice, TestServer, eventually};
 
 /// Exit code of the agent.
 const UNREACHABLE: i32 = 5;
@@ -9,7 +7,7 @@ const WRONG: &str = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 fn secure_server() -> TestServer {
     TestServer::start_with(ServerOptions {
-        https_port: Some(free_port()),
+        https: Some(Https::self_signed()),
         ..ServerOptions::default()
     })
 }

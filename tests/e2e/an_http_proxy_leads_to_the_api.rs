@@ -1,8 +1,7 @@
 use std::net::SocketAddr;
 
 use harness::{
-    DeviceOptions, Front, Operator, ServerOptions, TestDevice, TestServer, Way, eventually,
-    free_port,
+    DeviceOptions, Front, Https, Operator, ServerOptions, TestDevice, TestServer, Way, eventually,
 };
 
 /// Exit code of the agent.
@@ -31,7 +30,7 @@ fn address(url: &str) -> SocketAddr {
 impl Behind {
     fn new(scheme: &str, credentials: Option<&'static str>) -> Self {
         let server = TestServer::start_with(ServerOptions {
-            https_port: Some(free_port()),
+            https: Some(Https::self_signed()),
             ..ServerOptions::default()
         });
         let (to, variable) = match scheme {

@@ -42,7 +42,7 @@ pub use front::{Front, Way};
 pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
 pub use operator::Operator;
 pub use process::{Done, Running, binary, free_port, free_ports, run, run_with_input};
-pub use server::{ADMIN_PASSWORD, ADMIN_USER, ServerOptions, TestServer};
+pub use server::{ADMIN_PASSWORD, ADMIN_USER, Https, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
 pub use sshd::Sshd;
 pub use wait::{eventually, wait_for};

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::process::{Done, Running, binary, free_ports, run};
+use crate::process::{Done, Running, binary, free_port, free_ports, run};
 use crate::wait::wait_for;
 
 /// First administrator of every test server.
@@ -33,8 +33,41 @@ pub struct ServerOptions {
     pub arguments: Vec<String>,
     /// Registry URL, else SQLite in the data folder.
     pub database: Option<String>,
-    /// Port for HTTPS with a certificate that it makes itself, beside plain HTTP.
-    pub https_port: Option<u16>,
+    /// HTTPS beside plain HTTP.
+    pub https: Option<Https>,
+}
+
+/// How a test server speaks HTTPS.
+#[derive(Clone, Debug)]
+pub struct Https {
+    port: u16,
+    files: Option<(PathBuf, PathBuf)>,
+}
+
+impl Https {
+    /// With a certificate that the server makes itself.
+    #[must_use]
+    pub fn self_signed() -> Self {
+        let port = free_port();
+        Self { port, files: None }
+    }
+
+    /// With a certificate and its key from PEM files.
+    #[must_use]
+    pub fn with_files(certificate: &Path, key: &Path) -> Self {
+        Self {
+            files: Some((certificate.to_path_buf(), key.to_path_buf())),
+            ..Self::self_signed()
+        }
+    }
+
+    fn config(&self, address: &str) -> String {
+        let source = match &self.files {
+            None => "self_signed = true".to_owned(),
+            Some((certificate, key)) => format!("certificate = {certificate:?}\nkey = {key:?}"),
+        };
+        format!("[tls]\n{source}\nlisten = [\"{address}:{}\"]\n", self.port)
+    }
 }
 
 impl Default for ServerOptions {
@@ -46,7 +79,7 @@ impl Default for ServerOptions {
             config: String::new(),
             arguments: Vec::new(),
             database: None,
-            https_port: None,
+            https: None,
         }
     }
 }
@@ -109,7 +142,7 @@ impl TestServer {
             }
             serde_json::from_slice(&std::fs::read(&marker).ok()?).ok()
         });
-        if self.options.https_port.is_some() {
+        if self.options.https.is_some() {
             // The address of HTTPS comes last; it stands in the configuration file.
             self.listening.http.pop();
         }
@@ -163,11 +196,8 @@ impl TestServer {
         ];
         text.insert_str(0, usual[0]);
         text.push_str(usual[1]);
-        if let Some(port) = self.options.https_port {
-            let address = &self.options.address;
-            text.push_str(&format!(
-                "[tls]\nself_signed = true\nlisten = [\"{address}:{port}\"]\n"
-            ));
+        if let Some(https) = &self.options.https {
+            text.push_str(&https.config(&self.options.address));
         }
         if let Some(url) = &self.options.database {
             text.push_str(&format!("[database]\nurl = \"{url}\"\n"));
@@ -202,10 +232,11 @@ impl TestServer {
         )
     }
 
-    /// Base URL of its API over HTTPS, with [`ServerOptions::https_port`].
+    /// Base URL of its API over HTTPS.
     #[must_use]
     pub fn https_url(&self) -> String {
-        let port = self.options.https_port.expect("the server has no HTTPS");
+        let https = self.options.https.as_ref();
+        let port = https.expect("the server has no HTTPS").port;
         format!("https://{}:{port}", self.options.public_host)
     }
 

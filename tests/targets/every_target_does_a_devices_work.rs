@@ -4,10 +4,11 @@ use std::sync::Mutex;
 
 use harness::{
     DeviceOptions, Done, KeyPair, Operator, ServerOptions, Ssh, TestDevice, TestServer, eventually,
-    free_port, run,
+    run,
 };
 use tempfile::TempDir;
 
+use crate::authority::Authority;
 use crate::list::{Target, targets};
 
 /// Targets that are looked at side by side; each has a server, an emulator and an sshd of its own.
@@ -64,8 +65,9 @@ impl Rig {
     fn new(target: &Target) -> Self {
         let emulated = target.emulated();
         let folder = TempDir::new().unwrap();
+        let authority = Authority::make(folder.path());
         let server = TestServer::start_with(ServerOptions {
-            https_port: Some(free_port()),
+            https: Some(authority.https()),
             ..ServerOptions::default()
         });
         let operator = Operator::login(&server);
@@ -74,7 +76,7 @@ impl Rig {
         let options = DeviceOptions {
             name: Some(target.name.replace('_', "-")),
             api_url: Some(server.https_url()),
-            config: format!("[trust]\nca_file = \"{}\"\n", server.ca_file().display()),
+            config: format!("[trust]\nca_file = \"{}\"\n", authority.file().display()),
             agent: emulated,
             ..DeviceOptions::default()
         };
