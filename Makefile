@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e fuzz bench binaries everything clean
+.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -40,6 +40,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
+
+targets: cross binaries ## only the devices of cross/targets.toml, each under emulation
+	cargo test --workspace $(FEATURES) --test targets
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run

@@ -116,6 +116,8 @@ fn start_log(level: LogLevel) {
         .with_ansi(false)
         .with_target(false)
         .without_time()
+        // A log that cannot be written (full disk, logger gone) would be complained about there, and end the program.
+        .log_internal_errors(false)
         .compact()
         .init();
 }
