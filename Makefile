@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e machines fuzz bench binaries devices everything clean
+.PHONY: help setup build cross demo test lint e2e targets machines fuzz bench binaries devices everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -40,6 +40,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
+
+targets: cross binaries ## only the devices of cross/targets.toml, each under emulation
+	cargo test --workspace $(FEATURES) --test targets
 
 machines: binaries devices ## only the stories on whole emulated devices
 	cargo test --workspace $(FEATURES) --test machines

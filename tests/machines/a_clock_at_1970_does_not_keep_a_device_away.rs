@@ -33,7 +33,7 @@ fn a_clock_at_1970_does_not_keep_a_device_away() {
             expired.api_key()
         ))
     };
-    let refused = enrol(expired.url(), "/tmp/ca.pem", "/tmp/expired");
+    let refused = enrol(&expired.url(), "/tmp/ca.pem", "/tmp/expired");
     assert_eq!(refused.code, UNREACHABLE, "{}", refused.stderr);
     assert!(refused.stderr.contains("expired"), "{}", refused.stderr);
     assert_eq!(expired.clients(""), [""; 0]);

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use harness::{KeyPair, Operator, ServerOptions, Ssh, TestServer, free_port};
+use harness::{Https, KeyPair, Operator, ServerOptions, Ssh, TestServer};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, date_time_ymd};
 use tempfile::TempDir;
 
@@ -18,15 +18,9 @@ pub(crate) struct Yard {
     pub(crate) operator: Operator,
     key: KeyPair,
     api_key: String,
-    secure: Secure,
-    folder: TempDir,
-}
-
-/// HTTPS with a certificate of an authority that nobody else knows.
-struct Secure {
-    url: String,
-    /// Certificate of the authority, PEM.
+    /// Certificate of the authority that vouches for the server, PEM. Nobody else knows it.
     authority: String,
+    folder: TempDir,
 }
 
 impl Yard {
@@ -37,10 +31,10 @@ impl Yard {
     /// Its server's certificate is valid from the beginning of the first year to that of the second.
     pub(crate) fn with_certificate(valid: (i32, i32)) -> Self {
         let folder = TempDir::new().unwrap();
-        let (secure, config) = secure(folder.path(), valid);
+        let (authority, https) = certify(folder.path(), valid);
         let server = TestServer::start_with(ServerOptions {
             public_host: HOST.into(),
-            config,
+            https: Some(https),
             ..ServerOptions::default()
         });
         let operator = Operator::login(&server);
@@ -52,7 +46,7 @@ impl Yard {
             operator,
             key,
             api_key,
-            secure,
+            authority,
             folder,
         }
     }
@@ -74,7 +68,7 @@ impl Yard {
             root: Root::Memory,
             config,
             api_key: self.api_key.clone(),
-            authority: self.secure.authority.clone(),
+            authority: self.authority.clone(),
             at_start: "#!/bin/sh\n".into(),
             clock: None,
         }
@@ -86,13 +80,13 @@ impl Yard {
     }
 
     /// Base URL of the API as devices see it.
-    pub(crate) fn url(&self) -> &str {
-        &self.secure.url
+    pub(crate) fn url(&self) -> String {
+        self.server.https_url()
     }
 
     /// Certificate of the authority that vouches for the server, PEM.
     pub(crate) fn authority(&self) -> &str {
-        &self.secure.authority
+        &self.authority
     }
 
     /// Secret of the key with which devices enrol.
@@ -118,7 +112,8 @@ impl Yard {
     }
 }
 
-fn secure(folder: &Path, valid: (i32, i32)) -> (Secure, String) {
+/// An authority and a certificate of it for the server.
+fn certify(folder: &Path, valid: (i32, i32)) -> (String, Https) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -131,15 +126,5 @@ fn secure(folder: &Path, valid: (i32, i32)) -> (Secure, String) {
     let (certificate_file, key_file) = (folder.join("server.pem"), folder.join("server.key"));
     std::fs::write(&certificate_file, signed.unwrap().pem()).unwrap();
     std::fs::write(&key_file, key.serialize_pem()).unwrap();
-    let port = free_port();
-    let config = format!(
-        "[tls]\nlisten = [\"127.0.0.1:{port}\"]\ncertificate = \"{}\"\nkey = \"{}\"\n",
-        certificate_file.display(),
-        key_file.display()
-    );
-    let secure = Secure {
-        url: format!("https://{HOST}:{port}"),
-        authority: authority_pem,
-    };
-    (secure, config)
+    (authority_pem, Https::with_files(&certificate_file, &key_file))
 }
