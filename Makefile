@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint e2e fuzz bench binaries everything clean
+.PHONY: help setup build demo test lint e2e inits fuzz bench binaries everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -36,6 +36,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
+
+inits: binaries ## only the agent's unit and init scripts under the real init systems (root)
+	cargo test --workspace $(FEATURES) --test inits
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
