@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries everything clean
+.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -43,6 +43,9 @@ e2e: binaries ## only the stories with real clients, servers and networks (root,
 
 targets: cross binaries ## only the devices of cross/targets.toml, each under emulation
 	cargo test --workspace $(FEATURES) --test targets
+
+inits: binaries ## only the agent's unit and init scripts under the real init systems (root)
+	cargo test --workspace $(FEATURES) --test inits
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
