@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits everything clean
+.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits machines devices everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -47,6 +47,9 @@ targets: cross binaries ## only the devices of cross/targets.toml, each under em
 inits: binaries ## only the agent's unit and init scripts under the real init systems (root)
 	cargo test --workspace $(FEATURES) --test inits
 
+machines: binaries devices ## only the stories on whole emulated devices
+	cargo test --workspace $(FEATURES) --test machines
+
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
 
@@ -59,7 +62,12 @@ bench: ## prints Moorline beside plain TCP, OpenSSH and rathole; ARGS="--help" t
 binaries:
 	cargo build --workspace --bins --tests $(FEATURES)
 
-everything: binaries
+# The agent for every emulated device, and what these boot.
+devices:
+	cross/build $$(cross/machines/prepare --list)
+	cross/machines/prepare
+
+everything: binaries devices
 	cargo test --workspace $(FEATURES)
 
 clean: ## removes what was built
