@@ -14,13 +14,13 @@ ROOTFS_POSTPROCESS_COMMAND:append = " moorline_check_image;"
 # Files that only a device that was switched on can have.
 MOORLINE_IDENTITY_FILES = "device_key identity.toml client.sh provisioning_key last_seen_time"
 # Folders that are empty again after each boot.
-MOORLINE_VOLATILE = "/run /tmp /var/run /var/tmp /var/volatile /dev/shm"
+MOORLINE_VOLATILE = "/run /tmp /dev/shm ${localstatedir}/run ${localstatedir}/tmp ${localstatedir}/volatile"
 
-def moorline_toml(root, key):
-    """The value of a top-level text setting in the image's agent.toml, or nothing."""
+def moorline_toml(path, key):
+    """The value of a top-level text setting in agent.toml, or nothing."""
     import re
     try:
-        with open(root + "/etc/moorline/agent.toml") as file:
+        with open(path) as file:
             text = file.read()
     except FileNotFoundError:
         return ""
@@ -46,20 +46,21 @@ def moorline_is_below(path, folders):
 python moorline_check_image() {
     import stat
     root = d.getVar("IMAGE_ROOTFS").rstrip("/")
-    state = moorline_toml(root, "state_dir")
+    settings = d.expand("${sysconfdir}/moorline/")
+    state = moorline_toml(root + settings + "agent.toml", "state_dir")
     found = moorline_identities(root, d.getVar("MOORLINE_IDENTITY_FILES").split(), state)
     if found:
         bb.fatal("this image contains a device's identity, so all its devices would be one: remove %s" % ", ".join(found))
 
     for name in ("agent.toml", "api_key"):
-        path = root + "/etc/moorline/" + name
+        path = root + settings + name
         if os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-            bb.fatal("/etc/moorline/%s can be read by others than root: it must have mode 0600" % name)
+            bb.fatal("%s can be read by others than root: it must have mode 0600" % (settings + name))
 
     volatile = d.getVar("MOORLINE_VOLATILE").split()
     if bb.utils.contains("IMAGE_FEATURES", "read-only-rootfs", True, False, d):
         # On a read-only root, OE binds these to memory (volatile-binds).
-        volatile += ["/var/lib", "/var/cache", "/var/spool"]
+        volatile += d.expand("${localstatedir}/lib ${localstatedir}/cache ${localstatedir}/spool").split()
         if not state:
             bb.fatal("a read-only root needs MOORLINE_STATE_DIR, a folder on a partition that stays (such as "
                      "/data/moorline): else each boot makes a new device")
@@ -68,6 +69,7 @@ python moorline_check_image() {
     if state:
         # Where the partition is mounted; a read-only root cannot make the folder later.
         os.makedirs(root + os.path.dirname(state), mode=0o755, exist_ok=True)
-    if not moorline_toml(root, "api_url") and "moorline.api_url=" not in (d.getVar("APPEND") or ""):
+    if not moorline_toml(root + settings + "agent.toml", "api_url") and "moorline.api_url=" not in (d.getVar("APPEND") or ""):
         bb.warn("this image does not know its server: set MOORLINE_API_URL")
 }
+moorline_check_image[doc] = "Refuses an image whose devices would not come up as devices of their own"

@@ -6,6 +6,7 @@ require moorline-agent-bin-targets.inc
 # A folder with <triple>/moorline-agent for each machine that is built: what `cross/build` leaves in the clone, or
 # what a site unpacked from the archives of a release.
 MOORLINE_BINARIES ??= "${@os.path.normpath(d.getVar('THISDIR') + '/../../../target/cross')}"
+# nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext - it is the site that says where binaries are
 FILESEXTRAPATHS:prepend := "${MOORLINE_BINARIES}:"
 
 MOORLINE_TRIPLE = "${@moorline_triple(d)}"
@@ -31,6 +32,7 @@ def moorline_triple(d):
             return triple
     return ""
 
+# nooelint: oelint.task.noanonpython - whether this recipe exists depends on machine and files
 python () {
     triple = d.getVar("MOORLINE_TRIPLE")
     if not triple:
@@ -68,6 +70,7 @@ python moorline_assert_static() {
     if 3 in kinds:  # PT_INTERP
         bb.fatal("%s is linked dynamically; moorline-agent-bin takes static programs only" % path)
 }
+moorline_assert_static[doc] = "Refuses a program that is linked dynamically"
 do_install[postfuncs] += "moorline_assert_static"
 
 # It comes without symbols, and there is nothing to split off.
@@ -75,6 +78,7 @@ INHIBIT_PACKAGE_STRIP = "1"
 INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
 INHIBIT_SYSROOT_STRIP = "1"
 # Stripped by the linker already, on purpose: the symbols would not be of use without the debug information.
+# nooelint: oelint.vars.insaneskip - for the reason just given
 INSANE_SKIP:${PN} += "already-stripped"
 
 RCONFLICTS:${PN} = "moorline-agent"

@@ -1,13 +1,15 @@
 SUMMARY = "Site configuration of the Moorline agent"
-DESCRIPTION = "Tells the agent where its server is, and holds the key with which devices enrol. All that differs \
-between sites is here, so that a site changes this recipe alone."
+SUMMARY:${PN}-key = "Key with which devices enrol; never put this package into a public feed"
+DESCRIPTION = "Tells the agent where its server is. All that differs between sites is here, and only here."
 HOMEPAGE = "https://github.com/moorline/moorline"
 BUGTRACKER = "https://github.com/moorline/moorline/issues"
 SECTION = "net"
 LICENSE = "MIT | Apache-2.0"
+CVE_PRODUCT = ""
 LIC_FILES_CHKSUM = "file://LICENSE;md5=b5480c52734ac860e10211f1f8b7b765"
 
 # Where the API is: https://moorline.example.com
+# nooelint: oelint.vars.mispell.unknown - it is ours
 MOORLINE_API_URL ??= ""
 # File on the build machine that holds the provisioning key, alone, with an absolute path. Empty: no key in images,
 # the factory brings it.
@@ -17,6 +19,7 @@ MOORLINE_API_KEY_FILE ??= ""
 MOORLINE_STATE_DIR ??= ""
 
 # agent.toml is found in the files of a bbappend first: a site that needs more settings brings its own.
+# nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext - the files are outside of the layer's folder
 FILESEXTRAPATHS:prepend := "${THISDIR}/../../../agent/dist:${THISDIR}/../../..:"
 SRC_URI = "file://agent.toml file://LICENSE"
 
@@ -110,12 +113,13 @@ python moorline_apply_settings() {
     with open(path, "w") as file:
         file.write(text)
 }
+moorline_apply_settings[doc] = "Writes the site's settings into agent.toml"
 do_install[postfuncs] += "moorline_apply_settings"
 
 # The key is a package of its own, so that a package feed can leave it out.
-PACKAGES =+ "moorline-provisioning-key"
-FILES:moorline-provisioning-key = "${MOORLINE_API_KEY_PATH}"
-SUMMARY:moorline-provisioning-key = "Key with which devices enrol; never put this package into a public feed"
-RDEPENDS:${PN} = "${@'moorline-provisioning-key' if d.getVar('MOORLINE_API_KEY_FILE') else ''}"
+PACKAGE_BEFORE_PN = "${PN}-key"
+# nooelint: oelint.var.filesoverride - nothing else is in this package
+FILES:${PN}-key = "${MOORLINE_API_KEY_PATH}"
 FILES:${PN} += "${systemd_system_unitdir}"
 CONFFILES:${PN} = "${sysconfdir}/moorline/agent.toml"
+RDEPENDS:${PN} = "${@'${PN}-key' if d.getVar('MOORLINE_API_KEY_FILE') else ''}"

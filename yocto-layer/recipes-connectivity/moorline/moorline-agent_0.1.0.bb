@@ -3,13 +3,12 @@ SUMMARY = "Moorline agent, built from source"
 require moorline-agent.inc
 require moorline-agent-crates.inc
 
-SRC_URI += " \
-    file://Cargo.toml;subdir=moorline \
-    file://agent;subdir=moorline \
-    file://server/protocol;subdir=moorline \
-    file://agent-only.sed \
-    file://agent-only.lock \
-"
+SRC_URI += "file://Cargo.toml;subdir=moorline \
+            file://agent;subdir=moorline \
+            file://server/protocol;subdir=moorline \
+            file://agent-only.sed \
+            file://agent-only.lock \
+            "
 
 inherit cargo
 
@@ -19,6 +18,7 @@ BUILD_DIR = "device"
 CARGO_BUILD_FLAGS += "--package moorline-agent --bin moorline-agent"
 export CARGO_PROFILE_DEVICE_STRIP = "none"
 
+# nooelint: oelint.task.noanonpython - whether this recipe exists depends on the Rust of the series
 python () {
     have, need = d.getVar("MOORLINE_RUST"), d.getVar("MOORLINE_RUST_NEEDED")
     if bb.utils.vercmp_string_op(have, need, "<"):
