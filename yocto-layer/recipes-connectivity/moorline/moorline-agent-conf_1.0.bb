@@ -9,7 +9,6 @@ CVE_PRODUCT = ""
 LIC_FILES_CHKSUM = "file://LICENSE;md5=b5480c52734ac860e10211f1f8b7b765"
 
 # Where the API is: https://moorline.example.com
-# nooelint: oelint.vars.mispell.unknown - it is ours
 MOORLINE_API_URL ??= ""
 # File on the build machine that holds the provisioning key, alone, with an absolute path. Empty: no key in images,
 # the factory brings it.
@@ -86,30 +85,34 @@ def moorline_set(text, key, value):
     changed, times = re.subn(r"(?m)^#?\s*%s\s*=.*$" % key, lambda _: line, text, count=1)
     return changed if times else "%s\n%s" % (line, text)
 
-python moorline_apply_settings() {
-    settings = {}
+python moorline_check_settings() {
     url, key_file, state = (d.getVar("MOORLINE_" + name) for name in ("API_URL", "API_KEY_FILE", "STATE_DIR"))
-    if url:
-        wrong = moorline_check_url(url)
-        if wrong:
-            bb.fatal("MOORLINE_API_URL cannot be used: %s" % wrong)
-        if url.startswith("http:"):
-            bb.warn("MOORLINE_API_URL is not https: the provisioning key crosses the network in the clear")
-        settings["api_url"] = url
-    if key_file:
-        wrong = moorline_check_key(key_file)
-        if wrong:
-            bb.fatal("MOORLINE_API_KEY_FILE (%s) cannot be used: %s" % (key_file, wrong))
-        settings["api_key_file"] = d.getVar("MOORLINE_API_KEY_PATH")
-    if state:
-        if not os.path.isabs(state):
-            bb.fatal("MOORLINE_STATE_DIR must begin with /")
-        settings["state_dir"] = state
+    wrong = moorline_check_url(url) if url else ""
+    if wrong:
+        bb.fatal("MOORLINE_API_URL cannot be used: %s" % wrong)
+    if url.startswith("http:"):
+        bb.warn("MOORLINE_API_URL is not https: the provisioning key crosses the network in the clear")
+    wrong = moorline_check_key(key_file) if key_file else ""
+    if wrong:
+        bb.fatal("MOORLINE_API_KEY_FILE (%s) cannot be used: %s" % (key_file, wrong))
+    if state and (not os.path.isabs(state) or any(c in state for c in "\"\\ %\t\n")):
+        bb.fatal("MOORLINE_STATE_DIR must begin with / and be free of spaces, quotes, backslashes and percent signs")
+}
+moorline_check_settings[doc] = "Refuses settings of the site that the agent could not use"
+do_install[prefuncs] += "moorline_check_settings"
+
+python moorline_apply_settings() {
+    settings = {
+        "api_url": d.getVar("MOORLINE_API_URL"),
+        "api_key_file": d.getVar("MOORLINE_API_KEY_PATH") if d.getVar("MOORLINE_API_KEY_FILE") else "",
+        "state_dir": d.getVar("MOORLINE_STATE_DIR"),
+    }
     path = d.expand("${D}${sysconfdir}/moorline/agent.toml")
     with open(path) as file:
         text = file.read()
     for key, value in settings.items():
-        text = moorline_set(text, key, value)
+        if value:
+            text = moorline_set(text, key, value)
     with open(path, "w") as file:
         file.write(text)
 }
