@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits machines devices everything clean
+.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits machines devices layer everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -29,7 +29,7 @@ cross: ## builds the agent for every device target and prints their sizes; TARGE
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
 
-test: setup lint fuzz everything ## set-up, checks and every test
+test: setup lint layer fuzz everything ## set-up, checks and every test
 
 lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	cargo fmt --all --check
@@ -37,6 +37,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	shellcheck $(shell git ls-files -z -- ':!tests/fuzz/seeds' | xargs -0 awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }')
 	shellcheck -s dash server/src/api/provisioning/client_script.sh
 	tests/deny
+
+layer: ## checks the Yocto layer; after a change of Cargo.lock: yocto-layer/scripts/generate
+	yocto-layer/check/run
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
