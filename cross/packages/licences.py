@@ -20,9 +20,8 @@ Both under the words of the MIT License below.
 """
 
 
-def notices(root: Path, target: Target, graph: dict[str, Crate]) -> bytes:
-    """The file for everything that is linked into the agent for `target`."""
-    folders = _folders(root, target)
+def notices(graph: dict[str, Crate], folders: dict[str, Path]) -> bytes:
+    """The file for everything that is linked in; `folders` comes from `sources`."""
     wordings: dict[str, list[str]] = defaultdict(list)
     lines = ["Libraries in moorline-agent and their licences", "", _ALSO]
     for purl, crate in sorted(graph.items()):
@@ -37,9 +36,11 @@ def notices(root: Path, target: Target, graph: dict[str, Crate]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _folders(root: Path, target: Target) -> dict[str, Path]:
-    """Where the sources of the crates from a registry are."""
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target.triple]
+def sources(root: Path, targets: Iterable[Target]) -> dict[str, Path]:
+    """Where the sources of the crates from a registry are, by package URL."""
+    command = ["cargo", "metadata", "--locked", "--format-version", "1"]
+    for target in targets:
+        command += ["--filter-platform", target.triple]
     shown = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout
     return {
         f"pkg:cargo/{package['name']}@{package['version']}": Path(package["manifest_path"]).parent
