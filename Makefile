@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint e2e fuzz bench binaries everything clean
+.PHONY: help setup build cross demo test lint e2e fuzz bench binaries everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -21,6 +21,10 @@ setup: ## installs what the tests need: Debian packages as root, tools into targ
 build: ## builds server, agent and CLI for this machine
 	@tests/setup build
 	cargo build --release --workspace $(PROGRAMS)
+
+cross: ## builds the agent for every device target and prints their sizes; TARGETS="armv7 mipsel" for some
+	@tests/setup cross
+	cross/build $(TARGETS)
 
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
