@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e fuzz bench binaries everything clean
+.PHONY: help setup build cross dist packages demo test lint e2e fuzz bench binaries everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -26,10 +26,13 @@ cross: ## builds the agent for every device target and prints their sizes; TARGE
 	@tests/setup cross
 	cross/build $(TARGETS)
 
+dist: ## packs what `make cross` built: archives, .deb, .ipk, bills of materials, SHA256SUMS; TARGETS as above
+	cross/dist $(TARGETS)
+
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
 
-test: setup lint fuzz everything ## set-up, checks and every test
+test: setup lint packages fuzz everything ## set-up, checks and every test
 
 lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	cargo fmt --all --check
@@ -40,6 +43,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
+
+packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
+	python3 -B -m unittest discover -s tests/packages -p '*.py'
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run

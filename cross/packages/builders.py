@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from . import targets
+from targets import chosen
 
 _MADE_BY = "# Made by cross/lists from cross/targets.toml.\n"
 
 
-def lists(root: Path) -> dict[str, str]:
+def lists() -> dict[str, str]:
     """Path in the repository, and what the file must hold."""
-    known = targets.load(root)
+    known = chosen([])
     kconfig = "".join(f'\tdefault "{target.triple}" if {target.buildroot}\n' for target in known)
     variables = "".join(
         f"MOORLINE_TRIPLE_{architecture}:={target.triple}\n" for target in known for architecture in target.openwrt

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from email.utils import formatdate
 
+from targets import Target
+
 from .archive import Entry, ar, gz, tar, xz
 from .release import DESCRIPTION, MAINTAINER, NAME, SUMMARY, Release
-from .targets import Target
 
 CONFFILES = ("/etc/init.d/moorline-agent", "/etc/moorline/agent.toml")
 SCRIPTS = ("postinst", "prerm", "postrm")

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from targets import Target
+
 from .sbom import Crate
-from .targets import Target
 
 _NAMES = ("LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE")
 _LINE = "-" * 100

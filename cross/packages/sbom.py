@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from targets import Target
+
 from .release import NAME, Release
-from .targets import Target
 
 # "2russh v0.65.1|Apache-2.0|ring", with remarks in parentheses after version and line.
 _LINE = re.compile(r"(?P<depth>\d+)(?P<name>\S+) v(?P<version>[^\s|]+)[^|]*\|(?P<licence>[^|]*)\|(?P<features>\S*)")

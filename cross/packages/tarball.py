@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from targets import Target
+
 from .archive import Entry, gz, tar
 from .release import NAME, Release
-from .targets import Target
 
 # Everything of agent/dist: who unpacks an archive picks what his init system needs.
 DIST = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import workshop
 from packages import debian
-from workshop import targets
+from targets import chosen
 
 # Runs inside: own mounts, own processes, root over the machine's root. Whatever it changes is gone at the end.
 INSIDE = r"""
@@ -99,7 +99,7 @@ echo END
 class DebsComeAndGoAsDebianWants(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(workshop.temporary()))
-        self.target = next(target for target in targets.load(workshop.ROOT) if target.debian == "amd64")
+        self.target = next(target for target in chosen([]) if target.debian == "amd64")
 
     def build(self, version: str | None = None, program: bytes = workshop.STAND_IN) -> Path:
         name, package = debian.build(workshop.release(version), self.target, program, b"licences\n")

@@ -9,7 +9,8 @@ import unittest
 from pathlib import Path
 
 import workshop
-from workshop import ROOT, targets
+from targets import chosen
+from workshop import ROOT
 
 
 class EveryTargetGetsItsPackages(unittest.TestCase):
@@ -24,12 +25,13 @@ class EveryTargetGetsItsPackages(unittest.TestCase):
         for binary in self.binaries.rglob("moorline-agent"):
             os.utime(binary, (1, 1))
         second = workshop.dist(
-            other, self.binaries, "--all", env={"TZ": "Asia/Tokyo", "LC_ALL": "C", "USER": "x"}, cwd="/", umask=0o077
+            other, self.binaries, "x86_64", "mips", env={"TZ": "Asia/Tokyo", "LC_ALL": "C", "USER": "x"}, cwd="/", umask=0o077
         )
         self.assertEqual(second.returncode, 0, second.stderr)
         names = sorted(path.name for path in one.iterdir())
-        self.assertEqual(names, sorted(path.name for path in other.iterdir()))
-        differ = [name for name in names if (one / name).read_bytes() != (other / name).read_bytes()]
+        again = sorted({path.name for path in other.iterdir()} - {"SHA256SUMS"})
+        self.assertEqual(len(again), 8)
+        differ = [name for name in again if (one / name).read_bytes() != (other / name).read_bytes()]
         self.assertEqual(differ, [])
         subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=one, check=True)
         summed = [line.split()[1] for line in (one / "SHA256SUMS").read_text().splitlines()]
@@ -40,7 +42,7 @@ class EveryTargetGetsItsPackages(unittest.TestCase):
     def check_names(self, names: list[str]) -> None:
         version = workshop.release().version
         expected = ["SHA256SUMS"]
-        for target in targets.load(ROOT):
+        for target in chosen([]):
             expected += [f"moorline-agent-{version}-{target.name}{end}" for end in (".tar.gz", ".cdx.json")]
             expected += [f"moorline-agent_{version}-r1_{name}.ipk" for name in target.openwrt]
             if target.debian:
@@ -72,7 +74,7 @@ class EveryTargetGetsItsPackages(unittest.TestCase):
         self.assertNotEqual(some.returncode, 0)
         self.assertIn("not built yet: riscv64", some.stderr)
         unknown = workshop.dist(self.folder / "unknown", self.binaries, "vax")
-        self.assertIn("no such target: vax", unknown.stderr)
+        self.assertIn("no target vax", unknown.stderr)
 
 
 if __name__ == "__main__":
