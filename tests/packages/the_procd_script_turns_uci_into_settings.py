@@ -21,10 +21,12 @@ logger() { say "logger $*"; }
 for call in open_instance close_instance set_param append_param add_reload_trigger add_raw_trigger add_validation; do
     eval "procd_$call() { say \"$call \$*\"; [ $call != add_validation ] || \"\$@\"; }"
 done
+uci_get() { sed -n "s/^[[:space:]]option $3 '\(.*\)'\$/\1/p" "$UCI"; }
 uci_load_validate() {
     local _package="$1" _type="$2" _name="$3" _function="$4" _result=0 _option
     shift 4
     for _option in "$@"; do eval "local ${_option%%:*}"; done
+    # The real one prints every value where one is not valid.
     say "validate $_package $_type ${_name:-every} $*"
     [ -n "$_name" ] || return 0
     eval "$("$VALIDATE" "$@")" || true
@@ -79,7 +81,7 @@ for option in sys.argv[1:]:
 EVERYTHING = """config agent 'agent'
 	option enabled '1'
 	option api_url 'https://moor.example.com/a?b=$HOME'
-	option api_key 'it'"'"'s secret'
+	option api_key 'secret'
 	option keep_api_key 'on'
 	option region 'eu'
 	option type 'random'
@@ -139,7 +141,7 @@ class TheProcdScriptTurnsUciIntoSettings(unittest.TestCase):
 
     def test_every_option_becomes_a_setting(self) -> None:
         for shell in SHELLS:
-            status, lines = self.run_script(shell, "start", EVERYTHING.replace("""'it'"'"'s secret'""", "'secret'"))
+            status, lines = self.run_script(shell, "start", EVERYTHING)
             self.assertEqual(status, 0)
             key = self.folder / "moorline-agent.key"
             self.assertEqual(
@@ -175,7 +177,7 @@ class TheProcdScriptTurnsUciIntoSettings(unittest.TestCase):
         options = {name.removeprefix("trust.") for name in names}
         _, lines = self.run_script(SHELLS[0], "triggers", "")
         validated = next(line for line in lines if line.startswith("validate moorline agent every"))
-        self.assertEqual({word.split(":")[0] for word in validated.split()[4:]}, options | {"enabled"})
+        self.assertEqual({word.split(":")[0] for word in validated.split()[4:]}, options - {"api_key"} | {"enabled"})
         shown = {line.split()[1] for line in CONFIG.read_text().splitlines() if line.strip("#\t ").startswith(("option ", "list "))}
         self.assertEqual(shown, options | {"enabled"})
 
