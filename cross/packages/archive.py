@@ -56,6 +56,17 @@ def tar(entries: Iterable[Entry], mtime: int, prefix: str = "") -> bytes:
     return out.getvalue()
 
 
+def bundle(members: Iterable[tuple[str, bytes]], mtime: int) -> bytes:
+    """A tar archive of a few files in the order given."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, data in members:
+            info = _info(name, 0o644, mtime, tarfile.REGTYPE)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
 def gz(data: bytes, level: int = 9) -> bytes:
     """gzip without a name and without a time."""
     return gzip.compress(data, compresslevel=level, mtime=0)

@@ -7,7 +7,7 @@ would let a MIPS program onto an ARM router. What they share is compressed once.
 
 from __future__ import annotations
 
-from .archive import Entry, folder, gz, tar
+from .archive import Entry, bundle, folder, gz, tar
 from .release import DESCRIPTION, MAINTAINER, NAME, SUMMARY, Release
 
 FEED = "yocto-layer/openwrt/moorline-agent"
@@ -67,10 +67,11 @@ def build(release: Release, architecture: str, shared: tuple[bytes, int]) -> tup
         Entry("postinst", 0o755, _SCRIPT.format("postinst").encode()),
         Entry("prerm", 0o755, _SCRIPT.format("prerm").encode()),
     ]
+    # In the order of OpenWrt's own.
     members = [
-        Entry("debian-binary", 0o644, b"2.0\n"),
-        Entry("data.tar.gz", 0o644, content),
-        Entry("control.tar.gz", 0o644, gz(tar(scripts, release.epoch, "./"))),
+        ("./debian-binary", b"2.0\n"),
+        ("./data.tar.gz", content),
+        ("./control.tar.gz", gz(tar(scripts, release.epoch, "./"))),
     ]
     # The members are compressed already.
-    return f"{NAME}_{version}_{architecture}.ipk", gz(tar(members, release.epoch, "./"), level=1)
+    return f"{NAME}_{version}_{architecture}.ipk", gz(bundle(members, release.epoch), level=1)
