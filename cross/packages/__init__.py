@@ -7,5 +7,7 @@
 | `tarball`, `debian`, `openwrt` | one form of package each |
 | `sbom`, `licences` | what is linked into a binary, and under which terms |
 
-Only the standard library and `cross/targets.py` are needed. *Invariant:* no module reads the clock, a user name or the order of a folder.
+Only the standard library and `cross/targets.py` are needed.
+
+*Invariant:* no module reads the clock, a user name or the order of a folder.
 """

@@ -52,5 +52,7 @@ def sources(root: Path, targets: Iterable[Target]) -> dict[str, Path]:
 
 def _texts(folder: Path) -> Iterable[Path]:
     return sorted(
-        path for path in folder.iterdir() if path.is_file() and path.name.upper().startswith(_NAMES) and path.suffix != ".rs"
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.name.upper().startswith(_NAMES) and path.suffix != ".rs"
     )

@@ -44,7 +44,6 @@ class Release:
         return self.text(f"agent/dist/{name}")
 
 
-
 def _epoch(root: Path) -> int:
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given:

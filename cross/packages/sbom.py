@@ -154,13 +154,20 @@ def _tools(binary: bytes) -> list[dict[str, Any]]:
             version = match[1].decode()
             purl = f"pkg:generic/{name}@{version}"
             tools.append(
-                {"type": "application", "bom-ref": purl, "name": name, "version": version, "purl": purl, "scope": "excluded"}
+                {
+                    "type": "application",
+                    "bom-ref": purl,
+                    "name": name,
+                    "version": version,
+                    "purl": purl,
+                    "scope": "excluded",
+                }
             )
     return tools
 
 
 def _runtime(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is linked in and is no crate of ours: Rust's standard library, of the compiler's version, and the C library."""
+    """What is linked in beside the crates: Rust's standard library, of the compiler's version, and the C library."""
     std: dict[str, Any] = {
         "type": "library",
         "bom-ref": "rust-std",

@@ -27,7 +27,11 @@ def build(release: Release, target: Target, binary: bytes, licences: bytes) -> t
         Entry(f"{top}/INSTALL.md", 0o644, release.text("cross/packages/INSTALL.md")),
         Entry(f"{top}/LICENSE", 0o644, release.text("LICENSE")),
         Entry(f"{top}/THIRD-PARTY-LICENSES.txt", 0o644, licences),
-        Entry(f"{top}/dist/moorline.config", 0o600, release.text("yocto-layer/openwrt/moorline-agent/files/moorline.config")),
+        Entry(
+            f"{top}/dist/moorline.config",
+            0o600,
+            release.text("yocto-layer/openwrt/moorline-agent/files/moorline.config"),
+        ),
     ]
     entries += [Entry(f"{top}/dist/{name}", mode, release.dist(name)) for name, mode in DIST.items()]
     return f"{top}.tar.gz", gz(tar(entries, release.epoch))

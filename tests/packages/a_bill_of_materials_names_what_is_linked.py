@@ -40,14 +40,18 @@ class ABillOfMaterialsNamesWhatIsLinked(unittest.TestCase):
             if any("proc-macro" in target["kind"] for target in package["targets"])
         }
         everything = {f"pkg:cargo/{package['name']}@{package['version']}" for package in metadata["packages"]}
-        linked = {ref for ref, part in self.components.items() if part["scope"] == "required" and ref.startswith("pkg:cargo")}
+        linked = {
+            ref for ref, part in self.components.items() if part["scope"] == "required" and ref.startswith("pkg:cargo")
+        }
         self.assertLess(linked, everything)
         self.assertEqual(linked & macros, set())
         names = {self.components[ref]["name"] for ref in linked}
         self.assertLessEqual({"russh", "ring", "rustls", "reqwest", "tokio", "moorline-protocol"}, names)
         for absent in ("sea-orm", "axum", "rcgen", "tempfile", "windows-sys", "cc", "syn", "openssl"):
             self.assertNotIn(absent, names)
-        self.assertIn("serde_derive", {part["name"] for part in self.components.values() if part["scope"] == "excluded"})
+        self.assertIn(
+            "serde_derive", {part["name"] for part in self.components.values() if part["scope"] == "excluded"}
+        )
 
     def test_every_crate_has_licence_and_checksum_and_every_edge_leads_somewhere(self) -> None:
         own = {"moorline-agent", "moorline-protocol"}

@@ -1,4 +1,4 @@
-"""The Buildroot package: its Kconfig with the library that menuconfig is modelled on, its commands with a stub of make."""
+"""The Buildroot package: its Kconfig read by kconfiglib, its commands run with a stub of Buildroot's make files."""
 
 from __future__ import annotations
 
@@ -116,8 +116,10 @@ class BuildrootInstallsForEveryInitSystem(unittest.TestCase):
             installed = self.install(init)
             self.assertEqual(workshop.tree(installed), {**COMMON, **files}, init)
             self.assertEqual((installed / "usr/bin/moorline-agent").read_bytes(), workshop.STAND_IN + b"mipsel")
-            self.assertEqual((installed / "etc/moorline/agent.toml").read_bytes(), (ROOT / "agent/dist/agent.toml").read_bytes())
-        link = os.readlink(installed / "etc/runlevels/default/moorline-agent")
+            self.assertEqual(
+                (installed / "etc/moorline/agent.toml").read_bytes(), (ROOT / "agent/dist/agent.toml").read_bytes()
+            )
+        link = str((installed / "etc/runlevels/default/moorline-agent").readlink())
         self.assertEqual(link, "/etc/init.d/moorline-agent")
 
     def test_settings_reach_the_configuration_and_the_key_is_private(self) -> None:
@@ -143,7 +145,11 @@ class BuildrootInstallsForEveryInitSystem(unittest.TestCase):
         stored = installed / "etc/moorline/api_key"
         self.assertEqual((stored.read_text(), stored.stat().st_mode & 0o777), ("secret\n", 0o600))
         shown = self.make("show", **settings).stdout
-        for line in ("/etc/moorline d 700 0 0", "/etc/moorline/agent.toml f 600 0 0", "/etc/moorline/api_key f 600 0 0"):
+        for line in (
+            "/etc/moorline d 700 0 0",
+            "/etc/moorline/agent.toml f 600 0 0",
+            "/etc/moorline/api_key f 600 0 0",
+        ):
             self.assertIn(line, shown)
         self.assertNotIn("api_key", self.make("show").stdout)
 
@@ -193,7 +199,9 @@ class KconfigOffersWhatTheMachineCan(unittest.TestCase):
     def test_every_symbol_resolves(self) -> None:
         self.assertEqual(self.kconfig.warnings, [])
         undefined = [
-            name for name, symbol in self.kconfig.syms.items() if not symbol.nodes and not symbol.is_constant and name.startswith("BR2")
+            name
+            for name, symbol in self.kconfig.syms.items()
+            if not symbol.nodes and not symbol.is_constant and name.startswith("BR2")
         ]
         self.assertEqual(undefined, [])
 

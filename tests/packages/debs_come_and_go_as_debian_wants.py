@@ -87,7 +87,7 @@ soon "started after coming back" 'started 4'
 
 dpkg -P moorline-agent
 check "purged" '! dpkg-query -W moorline-agent 2>/dev/null'
-for path in /etc/moorline /var/lib/moorline /etc/init.d/moorline-agent $unit /etc/systemd/system/moorline-agent.service; do
+for path in /etc/moorline /var/lib/moorline /etc/init.d/moorline-agent $unit ${unit%/*/*}/moorline-agent.service; do
     check "nothing left of $path" '[ ! -e $path ] && [ ! -L $path ]'
 done
 check "no link left" '[ "$(links)" -eq 0 ]'

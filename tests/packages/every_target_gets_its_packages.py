@@ -25,7 +25,13 @@ class EveryTargetGetsItsPackages(unittest.TestCase):
         for binary in self.binaries.rglob("moorline-agent"):
             os.utime(binary, (1, 1))
         second = workshop.dist(
-            other, self.binaries, "x86_64", "mips", env={"TZ": "Asia/Tokyo", "LC_ALL": "C", "USER": "x"}, cwd="/", umask=0o077
+            other,
+            self.binaries,
+            "x86_64",
+            "mips",
+            env={"TZ": "Asia/Tokyo", "LC_ALL": "C", "USER": "x"},
+            cwd="/",
+            umask=0o077,
         )
         self.assertEqual(second.returncode, 0, second.stderr)
         names = sorted(path.name for path in one.iterdir())

@@ -120,6 +120,21 @@ class IpksHoldWhatTheFeedInstalls(unittest.TestCase):
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("no prebuilt moorline-agent for vax", result.stderr)
 
+    def test_from_source_cargo_gets_the_repository_without_what_was_built(self) -> None:
+        folder = self.folder / "source"
+        rust = folder / "feeds/packages/lang/rust"
+        rust.mkdir(parents=True)
+        cargo = "@mkdir -p $(PKG_INSTALL_DIR)/bin && cp $(PKG_BUILD_DIR)/$(1)/Cargo.toml $(PKG_INSTALL_DIR)/bin/moorline-agent"
+        (rust / "rust-package.mk").write_text(f"define Build/Compile/Cargo\n\t{cargo}\nendef\n")
+        result, installed = run_feed(folder, "vax", "CONFIG_MOORLINE_AGENT_FROM_SOURCE=y")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        built = (installed / "usr/bin/moorline-agent").read_bytes()
+        self.assertEqual(built, (ROOT / "agent/Cargo.toml").read_bytes())
+        copied = {path.name for path in next((folder / "build").iterdir()).iterdir()}
+        self.assertIn("Cargo.lock", copied)
+        self.assertNotIn("target", copied)
+        self.assertIn("rstrip=\n", result.stdout, "OpenWrt strips what it builds")
+
     def test_an_architecture_belongs_to_one_target(self) -> None:
         every = [architecture for target in chosen([]) for architecture in target.openwrt]
         self.assertEqual(sorted(every), sorted(set(every)))

@@ -1,4 +1,4 @@
-"""The procd script under dash and busybox ash, with stand-ins for OpenWrt's functions that write down what they are told."""
+"""The procd script under dash and busybox ash; stand-ins for OpenWrt's functions write down what they are told."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SCRIPT = workshop.ROOT / "agent/dist/moorline-agent.procd"
 CONFIG = workshop.ROOT / "yocto-layer/openwrt/moorline-agent/files/moorline.config"
 SHELLS = (["dash"], ["busybox", "ash"])
 
-# rc.common and procd.sh, as far as a service sees them. `uci_load_validate` does what OpenWrt's does with the answers of
-# validate_data: it sets a variable for each option that is valid, unsets the others, and calls back.
+# rc.common and procd.sh, as far as a service sees them. `uci_load_validate` does what OpenWrt's does with the answers
+# of validate_data: it sets a variable for each option that is valid, unsets the others, and calls back.
 RC_COMMON = r"""
 say() { printf '%s\n' "$*" >>"$RECORD"; }
 logger() { say "logger $*"; }
@@ -43,7 +43,7 @@ esac
 """
 
 # The part of validate_data (package ubox) that the script uses: option:type[:default], types as documented there.
-VALIDATE = r'''#!/usr/bin/env python3
+VALIDATE = r"""#!/usr/bin/env python3
 import os, re, shlex, sys
 bad = os.environ["RECORD"] + ".invalid"
 given = {}
@@ -76,7 +76,7 @@ for option in sys.argv[1:]:
         print(f"unset -v {name};")
     else:
         print(f"{name}=" + "\\ ".join(shlex.quote(value) for value in values) + ";")
-'''
+"""
 
 EVERYTHING = """config agent 'agent'
 	option enabled '1'
@@ -112,7 +112,11 @@ class TheProcdScriptTurnsUciIntoSettings(unittest.TestCase):
             path.chmod(0o755)
         # The places on the device, inside the test's folder.
         text = SCRIPT.read_text()
-        places = {"/usr/bin/moorline-agent": program, "/var/run/": f"{self.folder}/", "=/etc/moorline/api_key": f"={self.folder}/api_key"}
+        places = {
+            "/usr/bin/moorline-agent": program,
+            "/var/run/": f"{self.folder}/",
+            "=/etc/moorline/api_key": f"={self.folder}/api_key",
+        }
         for place, here in places.items():
             self.assertIn(place, text)
             text = text.replace(place, str(here))
@@ -130,7 +134,9 @@ class TheProcdScriptTurnsUciIntoSettings(unittest.TestCase):
             "VALIDATE": str(self.folder / "validate_data"),
             "SCRIPT": str(self.folder / "script"),
         }
-        ran = subprocess.run([*shell, str(self.folder / "rc.common"), action], env=environment, capture_output=True, text=True)
+        ran = subprocess.run(
+            [*shell, str(self.folder / "rc.common"), action], env=environment, capture_output=True, text=True
+        )
         self.assertEqual(ran.stderr, "", f"{shell} {action}")
         return ran.returncode, record.read_text().splitlines() if record.exists() else []
 
@@ -178,14 +184,24 @@ class TheProcdScriptTurnsUciIntoSettings(unittest.TestCase):
         _, lines = self.run_script(SHELLS[0], "triggers", "")
         validated = next(line for line in lines if line.startswith("validate moorline agent every"))
         self.assertEqual({word.split(":")[0] for word in validated.split()[4:]}, options - {"api_key"} | {"enabled"})
-        shown = {line.split()[1] for line in CONFIG.read_text().splitlines() if line.strip("#\t ").startswith(("option ", "list "))}
+        shown = {
+            line.split()[1]
+            for line in CONFIG.read_text().splitlines()
+            if line.strip("#\t ").startswith(("option ", "list "))
+        }
         self.assertEqual(shown, options | {"enabled"})
 
     def test_little_is_enough_and_state_survives_updates(self) -> None:
         for shell in SHELLS:
             (self.folder / "api_key").write_text("secret")
-            _, lines = self.run_script(shell, "start", "config agent 'agent'\n\toption enabled '1'\n\toption api_url 'https://m'\n")
-            expected = {"API_URL": "https://m", "API_KEY_FILE": f"{self.folder}/api_key", "STATE_DIR": "/etc/moorline/state"}
+            _, lines = self.run_script(
+                shell, "start", "config agent 'agent'\n\toption enabled '1'\n\toption api_url 'https://m'\n"
+            )
+            expected = {
+                "API_URL": "https://m",
+                "API_KEY_FILE": f"{self.folder}/api_key",
+                "STATE_DIR": "/etc/moorline/state",
+            }
             self.assertEqual(self.settings(lines), expected)
             self.assertIn(f"set_param command {self.folder}/moorline-agent run", lines)
             self.assertIn("set_param respawn 3600 5 0", lines)
@@ -202,7 +218,8 @@ class TheProcdScriptTurnsUciIntoSettings(unittest.TestCase):
             self.assertTrue([line for line in lines if "moorline.agent.enabled=1" in line])
 
     def test_a_value_that_is_not_valid_is_left_out_and_told(self) -> None:
-        uci = "config agent 'agent'\n\toption enabled '1'\n\toption fwport 'ssh'\n\toption profile 'dial-up'\n\toption region 'eu'\n"
+        options = ("enabled '1'", "fwport 'ssh'", "profile 'dial-up'", "region 'eu'")
+        uci = "config agent 'agent'\n" + "".join(f"\toption {option}\n" for option in options)
         for shell in SHELLS:
             _, lines = self.run_script(shell, "start", uci)
             self.assertEqual(self.settings(lines), {"REGION": "eu", "STATE_DIR": "/etc/moorline/state"})
