@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross dist packages demo test lint e2e fuzz bench binaries everything clean
+.PHONY: help setup build cross dist demo test lint e2e targets packages fuzz bench binaries everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -38,11 +38,14 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	shellcheck $(shell git ls-files -z -- ':!tests/fuzz/seeds' | xargs -0 awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }')
-	shellcheck -s dash server/src/api/provisioning/client_script.sh
+	shellcheck -s dash server/src/api/provisioning/client_script.sh agent/dist/moorline-agent.procd
 	tests/deny
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
+
+targets: cross binaries ## only the devices of cross/targets.toml, each under emulation
+	cargo test --workspace $(FEATURES) --test targets
 
 packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
 	python3 -B -m unittest discover -s tests/packages -p '*.py'

@@ -41,6 +41,7 @@ class Build:
     std: list[str]
     std_features: list[str]
     rustflags: list[str]
+    cflags: list[str]
 
 
 def load() -> tuple[Build, list[Target]]:

@@ -124,7 +124,8 @@ class IpksHoldWhatTheFeedInstalls(unittest.TestCase):
         folder = self.folder / "source"
         rust = folder / "feeds/packages/lang/rust"
         rust.mkdir(parents=True)
-        cargo = "@mkdir -p $(PKG_INSTALL_DIR)/bin && cp $(PKG_BUILD_DIR)/$(1)/Cargo.toml $(PKG_INSTALL_DIR)/bin/moorline-agent"
+        program = "$(PKG_INSTALL_DIR)/bin/moorline-agent"
+        cargo = f"@mkdir -p $(dir {program}) && cp $(PKG_BUILD_DIR)/$(1)/Cargo.toml {program}"
         (rust / "rust-package.mk").write_text(f"define Build/Compile/Cargo\n\t{cargo}\nendef\n")
         result, installed = run_feed(folder, "vax", "CONFIG_MOORLINE_AGENT_FROM_SOURCE=y")
         self.assertEqual(result.returncode, 0, result.stderr)
