@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross dist demo test lint e2e targets packages fuzz bench binaries everything clean
+.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -26,8 +26,12 @@ cross: ## builds the agent for every device target and prints their sizes; TARGE
 	@tests/setup cross
 	cross/build $(TARGETS)
 
+.PHONY: dist packages
 dist: ## packs what `make cross` built: archives, .deb, .ipk, bills of materials, SHA256SUMS; TARGETS as above
 	cross/dist $(TARGETS)
+
+packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
+	python3 -B -m unittest discover -s tests/packages -p '*.py'
 
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
@@ -47,8 +51,8 @@ e2e: binaries ## only the stories with real clients, servers and networks (root,
 targets: cross binaries ## only the devices of cross/targets.toml, each under emulation
 	cargo test --workspace $(FEATURES) --test targets
 
-packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
-	python3 -B -m unittest discover -s tests/packages -p '*.py'
+inits: binaries ## only the agent's unit and init scripts under the real init systems (root)
+	cargo test --workspace $(FEATURES) --test inits
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
