@@ -26,16 +26,25 @@ cross: ## builds the agent for every device target and prints their sizes; TARGE
 	@tests/setup cross
 	cross/build $(TARGETS)
 
+.PHONY: dist packages
+dist: ## packs what `make cross` built: archives, .deb, .ipk, bills of materials, SHA256SUMS; TARGETS as above
+	cross/dist $(TARGETS)
+
+packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
+	python3 -B -m unittest discover -s tests/packages -p '*.py'
+
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
 
 test: setup lint layer fuzz everything ## set-up, checks and every test
 
+test: setup lint packages fuzz everything ## set-up, checks and every test
+
 lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	shellcheck $(shell git ls-files -z -- ':!tests/fuzz/seeds' | xargs -0 awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }')
-	shellcheck -s dash server/src/api/provisioning/client_script.sh
+	shellcheck -s dash server/src/api/provisioning/client_script.sh agent/dist/moorline-agent.procd
 	tests/deny
 
 layer: ## checks the Yocto layer; after a change of Cargo.lock: yocto-layer/scripts/generate
@@ -52,6 +61,7 @@ inits: binaries ## only the agent's unit and init scripts under the real init sy
 
 machines: binaries devices ## only the stories on whole emulated devices
 	cargo test --workspace $(FEATURES) --test machines
+
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
