@@ -179,7 +179,10 @@ mod tests {
 
     #[test]
     fn the_help_names_every_command() {
-        for word in HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()) {
+        for word in HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        {
             if !word.is_empty() && !word.starts_with('-') && !word.contains('=') {
                 verb(word, Form::Text).unwrap();
             }
