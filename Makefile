@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint e2e inits fuzz bench binaries everything clean
+.PHONY: help setup build cross demo test lint e2e inits targets fuzz bench binaries everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -22,6 +22,10 @@ build: ## builds server, agent and CLI for this machine
 	@tests/setup build
 	cargo build --release --workspace $(PROGRAMS)
 
+cross: ## builds the agent for every device target and prints their sizes; TARGETS="armv7 mipsel" for some
+	@tests/setup cross
+	cross/build $(TARGETS)
+
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
 
@@ -39,6 +43,9 @@ e2e: binaries ## only the stories with real clients, servers and networks (root,
 
 inits: binaries ## only the agent's unit and init scripts under the real init systems (root)
 	cargo test --workspace $(FEATURES) --test inits
+
+targets: cross binaries ## only the devices of cross/targets.toml, each under emulation
+	cargo test --workspace $(FEATURES) --test targets
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run

@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
@@ -16,7 +15,10 @@ use crate::enrol::{self, EnrolError};
 use crate::state::{StateError, StateFolder};
 use crate::{doctor, gateway_key};
 
+mod command;
 mod show;
+
+use command::{Command, HELP, Verb};
 
 /// How the program ended; the numbers are part of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,83 +43,28 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Connects this device to its Moorline server: enrols at first boot, then holds the tunnel for ever.
-#[derive(Debug, Parser)]
-#[command(
-    name = "moorline-agent",
-    version,
-    after_help = "\
-Settings come from /etc/moorline/agent.toml, over it from the kernel command line (moorline.api_url=...),
-over that from the environment (MOORLINE_API_URL=...). The least that is needed at first boot:
-  MOORLINE_API_URL=https://moorline.example.com MOORLINE_API_KEY=... moorline-agent run
-
-Exit status: 0 done, 1 failed, 2 usage or configuration, 3 not enrolled, 4 refused, 5 unreachable"
-)]
-struct Command {
-    /// Configuration file [default: /etc/moorline/agent.toml, may be absent]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Enrol if needed and hold the tunnel (the default)
-    Run,
-    /// Enrol once and end: 0 when the device is enrolled, else the reason; safe to repeat
-    Enrol,
-    /// Say what the running agent is doing; 0 when its tunnel is up
-    Status(Output),
-    /// Find out what keeps the tunnel down: link, DNS, clock, proxy, TLS, API key, SSH, forward
-    Doctor(Output),
-    /// Forget key, identity and script: the next start is a first boot. The server keeps the old client
-    FactoryReset,
-    /// Delete the client at the server (needs an API key with device:delete), then forget everything here
-    Unenrol,
-    /// Say whether `run` could use the configuration: 0, or 2 with the reason
-    CheckConfig,
-    /// Print the version
-    Version,
-}
-
-#[derive(Debug, Args)]
-struct Output {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-impl Output {
-    const fn form(&self) -> show::Form {
-        if self.json {
-            show::Form::Json
-        } else {
-            show::Form::Text
-        }
-    }
-}
-
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> Exit {
-    let command = match Command::try_parse() {
+    let Command { config, verb } = match Command::read(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            error.print().unwrap_or_default();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Ok
-            };
+            complain(&error.to_string(), "see `moorline-agent --help`");
+            return Exit::Usage;
         }
     };
-    let verb = command.verb.unwrap_or(Verb::Run);
-    if matches!(verb, Verb::Version) {
-        show::line(&format!("moorline-agent {}", env!("CARGO_PKG_VERSION")));
-        return Exit::Ok;
+    match verb {
+        Verb::Help => {
+            show::line(HELP.trim_end());
+            return Exit::Ok;
+        }
+        Verb::Version => {
+            show::line(concat!("moorline-agent ", env!("CARGO_PKG_VERSION")));
+            return Exit::Ok;
+        }
+        _ => {}
     }
-    let (config, unknown) = match load_config(command.config) {
+    let (config, unknown) = match load_config(config) {
         Ok(loaded) => loaded,
         Err(error) => {
             complain(
@@ -169,6 +116,8 @@ fn start_log(level: LogLevel) {
         .with_ansi(false)
         .with_target(false)
         .without_time()
+        // A log that cannot be written (full disk, logger gone) would be complained about there, and end the program.
+        .log_internal_errors(false)
         .compact()
         .init();
 }
@@ -178,15 +127,15 @@ async fn dispatch(verb: Verb, config: Config) -> Exit {
     match verb {
         Verb::Run => run(config).await,
         Verb::Enrol => enrol_once(&config, &state).await,
-        Verb::Status(output) => show::status(&state, output.form()).await,
-        Verb::Doctor(output) => {
+        Verb::Status(form) => show::status(&state, form).await,
+        Verb::Doctor(form) => {
             let findings = doctor::examine(&config, &state).await;
-            show::findings(&findings, output.form())
+            show::findings(&findings, form)
         }
         Verb::FactoryReset => factory_reset(&config, &state),
         Verb::Unenrol => unenrol(&config, &state).await,
         Verb::CheckConfig => check_config(&config, &state),
-        Verb::Version => Exit::Ok,
+        Verb::Version | Verb::Help => Exit::Ok,
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
 use serde::{Serialize, Serializer};
 use tokio::time::timeout;
 
@@ -16,7 +14,9 @@ use crate::enrol;
 use crate::provision::Provision;
 use crate::state::{Identity, StateFolder};
 use crate::status::{self, Activity};
-use crate::tunnel::{self, ConnectError, dial};
+use crate::tunnel::{self, ConnectError};
+
+mod way;
 
 /// Time for one step that talks to the network.
 const STEP_TIMEOUT: Duration = Duration::from_secs(40);
@@ -102,11 +102,11 @@ pub async fn examine(config: &Config, state: &StateFolder) -> Vec<Finding> {
     let mut findings = vec![
         disk(state),
         enrolment(state, identity.as_ref()),
-        link(),
+        way::link(),
         clock(state),
-        proxy(config, identity.as_ref()),
+        way::proxy(config, identity.as_ref()),
     ];
-    findings.push(name(config, identity.as_ref()).await);
+    findings.push(way::name(config, identity.as_ref()).await);
     findings.extend(api(config, state, identity.as_ref()).await);
     findings.extend(ssh(state, provision.as_ref()).await);
     findings.push(forward(provision.as_ref()).await);
@@ -154,35 +154,6 @@ fn enrolment(state: &StateFolder, identity: Option<&Identity>) -> Finding {
     }
 }
 
-fn link() -> Finding {
-    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
-    let mut usable: Vec<String> = getifaddrs()
-        .into_iter()
-        .flatten()
-        .filter(|entry| {
-            entry.flags.contains(up) && !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK)
-        })
-        .filter(|entry| {
-            let address = entry.address.as_ref();
-            address.is_some_and(|address| {
-                address.as_sockaddr_in().is_some() || address.as_sockaddr_in6().is_some()
-            })
-        })
-        .map(|entry| entry.interface_name)
-        .collect();
-    usable.sort();
-    usable.dedup();
-    if usable.is_empty() {
-        // Not bad by itself: the server may be this machine.
-        return Finding::doubtful(
-            "link",
-            "no network interface is up with an address",
-            "plug in the cable, check the radio link, check DHCP",
-        );
-    }
-    Finding::good("link", format!("up with an address: {}", usable.join(", ")))
-}
-
 fn clock(state: &StateFolder) -> Finding {
     match enrol::floor(state).judge(system_time()) {
         Clock::Plausible(_) => Finding::good("clock", "shows a possible time"),
@@ -190,47 +161,6 @@ fn clock(state: &StateFolder) -> Finding {
             "clock",
             "is behind: it shows a time before this program was built or last used",
             "set up NTP; certificates are judged by the last known time meanwhile",
-        ),
-    }
-}
-
-fn proxy(config: &Config, identity: Option<&Identity>) -> Finding {
-    let https = enrol::api_url(config, identity).is_none_or(|url| url.scheme() == "https");
-    let names: &[&str] = if https {
-        &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-    } else {
-        &["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-    };
-    let set = names
-        .iter()
-        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    match set {
-        None => Finding::good("proxy", "none is set"),
-        Some(name) => Finding::doubtful(
-            "proxy",
-            format!("API calls go through the proxy of {name}; the tunnel does not"),
-            "the SSH port of the node must be reachable without a proxy",
-        ),
-    }
-}
-
-async fn name(config: &Config, identity: Option<&Identity>) -> Finding {
-    let Some(url) = enrol::api_url(config, identity) else {
-        let hint = "set api_url in /etc/moorline/agent.toml, or MOORLINE_API_URL";
-        return Finding::bad("dns", Exit::Usage, "no api_url is configured", hint);
-    };
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_or_known_default().unwrap_or(443);
-    match dial::lookup(host, port).await {
-        Ok(addresses) => {
-            let count = addresses.len();
-            Finding::good("dns", format!("{host} has {count} address(es)"))
-        }
-        Err(error) => Finding::bad(
-            "dns",
-            Exit::Unreachable,
-            error.to_string(),
-            "check /etc/resolv.conf and the name in api_url",
         ),
     }
 }
@@ -264,6 +194,9 @@ async fn api(config: &Config, state: &StateFolder, identity: Option<&Identity>) 
 const fn api_hint(error: &ApiError) -> &'static str {
     match error {
         ApiError::Unreachable(Unreachable::Dns(_)) => "check /etc/resolv.conf and the name",
+        ApiError::Unreachable(Unreachable::Proxy(_)) => {
+            "check address and login of the proxy, and whether it allows the server"
+        }
         ApiError::Unreachable(Unreachable::Certificate(_)) => {
             "check the clock, and pin the server's key or set trust.ca_file if it has its own CA"
         }

@@ -7,6 +7,7 @@ use reqwest::Url;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+use crate::agent::with_causes;
 use crate::api::{ApiClient, ApiError, Credential, Introduction};
 use crate::clock::{ClockFloor, build_time};
 use crate::config::{AfterEnrolment, Config, KeySource};
@@ -68,7 +69,8 @@ pub struct Enrolled {
     pub provision: Provision,
 }
 
-/// Takes the steps of first boot that were not taken yet.
+/// Takes the steps of first boot that were not taken yet. Key and identity have to be kept; with a script that
+/// cannot be, the tunnel is held all the same.
 ///
 /// # Errors
 /// [`EnrolError`]; what was done stays done.
@@ -83,7 +85,11 @@ pub async fn enrol(config: &Config, state: &StateFolder) -> Result<Enrolled, Enr
         Some(provision) => provision,
         None => fetch_script(config, state, &identity, None).await?,
     };
-    dispose_of_key(config, state)?;
+    // Until the script is kept, the key may be needed to fetch it again.
+    let kept = matches!(state.provision(), Ok(Some(_)));
+    if kept && let Err(error) = dispose_of_key(config, state) {
+        tracing::warn!(error = with_causes(&error), "forget or keep the API key");
+    }
     Ok(Enrolled {
         key,
         identity,
@@ -244,7 +250,10 @@ async fn fetch_script(
         let other = "the client script is that of another device";
         return Err(ApiError::NotMoorline(other.into()).into());
     }
-    state.write_script(&script)?;
+    if let Err(error) = state.write_script(&script) {
+        // The tunnel does not wait for a disk; the next start fetches the script again.
+        tracing::warn!(error = with_causes(&error), "keep the client script");
+    }
     Ok(provision)
 }
 

@@ -82,7 +82,7 @@ impl Watcher {
         tokio::select! {
             () = stop.cancelled() => {}
             () = network => {}
-            () = self.watch_sleep() => {}
+            () = self.watch_sleep(time_asleep) => {}
         }
     }
 
@@ -104,13 +104,14 @@ impl Watcher {
         }
     }
 
-    async fn watch_sleep(&self) {
+    /// `asleep` tells for how long the device has slept since boot.
+    async fn watch_sleep(&self, asleep: impl Fn() -> Duration) {
         let mut ticks = interval(CLOCK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = time_asleep();
+        let mut before = asleep();
         loop {
             ticks.tick().await;
-            let now = time_asleep();
+            let now = asleep();
             if slept(before, now) {
                 self.wake(Wake::Sleep);
             }
@@ -193,6 +194,25 @@ mod tests {
         assert!(slept(s(10), s(70)));
         assert!(!slept(s(10), s(11)));
         assert!(!slept(s(10), s(9)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_sleep_wakes_once_and_time_awake_does_not() {
+        let (watcher, mut wakeups) = watch();
+        let slept = std::cell::Cell::new(Duration::from_secs(3600));
+        let story = async {
+            for _ in 0..3 {
+                let quiet = tokio::time::timeout(CLOCK_INTERVAL * 10, wakeups.next());
+                quiet.await.unwrap_err();
+                slept.set(slept.get() + SLEPT_AT_LEAST);
+                let woken = tokio::time::timeout(CLOCK_INTERVAL * 2, wakeups.next());
+                assert_eq!(woken.await.unwrap(), Wake::Sleep);
+            }
+        };
+        tokio::select! {
+            () = watcher.watch_sleep(|| slept.get()) => {}
+            () = story => {}
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct DeviceOptions {
     pub config: String,
     /// Base URL of the API, else the server's own.
     pub api_url: Option<String>,
+    /// The words of the command that is the agent, else the one built beside the tests.
+    pub agent: Vec<String>,
 }
 
 /// A device: the agent in front of an sshd, with a state folder of its own.
@@ -124,13 +126,20 @@ impl TestDevice {
     #[must_use]
     pub fn agent(&self, arguments: &[&str]) -> Command {
         let config = self.config_file();
-        let all = [&["--config", config.to_str().unwrap()], arguments].concat();
-        let mut command = in_namespace(
-            self.options.namespace.as_deref(),
-            &binary("moorline-agent"),
-            &all,
-        );
+        let (program, first) = match self.options.agent.split_first() {
+            Some((program, first)) => (PathBuf::from(program), first),
+            None => (binary("moorline-agent"), &[][..]),
+        };
+        let mut all: Vec<&str> = first.iter().map(String::as_str).collect();
+        all.extend(["--config", config.to_str().unwrap()]);
+        all.extend(arguments);
+        let mut command = in_namespace(self.options.namespace.as_deref(), &program, &all);
         let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
+        for scheme in ["http", "https", "all", "no"] {
+            // What the machine of the tests goes through is no affair of the device.
+            command.env_remove(format!("{scheme}_proxy"));
+            command.env_remove(format!("{scheme}_proxy").to_uppercase());
+        }
         command
             .env("RUST_LOG", level)
             .current_dir(self.folder.path());

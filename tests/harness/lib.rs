@@ -10,6 +10,8 @@
 //! | `api` | [`Api`]: the provisioning calls as a client sees them |
 //! | `operator` | [`Operator`]: the administrator on the control surface |
 //! | `ssh` | [`Ssh`]: stock `ssh` with nothing of the machine's own configuration |
+//! | `front` | [`Front`]: a port that can turn into a captive portal or a proxy |
+//! | `disk` | [`Disk`]: a file system that can be full or read-only |
 //! | `net` | [`Network`]: two hosts in network namespaces with a link that can fail |
 //!
 //! *Invariant:* every port is free or chosen by the kernel, every folder temporary, every wait bounded, and no process
@@ -23,6 +25,8 @@
 
 mod api;
 mod device;
+mod disk;
+mod front;
 mod net;
 mod operator;
 mod process;
@@ -33,10 +37,12 @@ mod wait;
 
 pub use api::{Answer, Api};
 pub use device::{DeviceOptions, TestDevice};
+pub use disk::Disk;
+pub use front::{Front, Way};
 pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
 pub use operator::Operator;
 pub use process::{Done, Running, binary, free_port, free_ports, run, run_with_input};
-pub use server::{ADMIN_PASSWORD, ADMIN_USER, ServerOptions, TestServer};
+pub use server::{ADMIN_PASSWORD, ADMIN_USER, Https, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
 pub use sshd::Sshd;
 pub use wait::{eventually, wait_for};

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::process::{Done, Running, binary, free_ports, run};
+use crate::process::{Done, Running, binary, free_port, free_ports, run};
 use crate::wait::wait_for;
 
 /// First administrator of every test server.
@@ -33,6 +33,41 @@ pub struct ServerOptions {
     pub arguments: Vec<String>,
     /// Registry URL, else SQLite in the data folder.
     pub database: Option<String>,
+    /// HTTPS beside plain HTTP.
+    pub https: Option<Https>,
+}
+
+/// How a test server speaks HTTPS.
+#[derive(Clone, Debug)]
+pub struct Https {
+    port: u16,
+    files: Option<(PathBuf, PathBuf)>,
+}
+
+impl Https {
+    /// With a certificate that the server makes itself.
+    #[must_use]
+    pub fn self_signed() -> Self {
+        let port = free_port();
+        Self { port, files: None }
+    }
+
+    /// With a certificate and its key from PEM files.
+    #[must_use]
+    pub fn with_files(certificate: &Path, key: &Path) -> Self {
+        Self {
+            files: Some((certificate.to_path_buf(), key.to_path_buf())),
+            ..Self::self_signed()
+        }
+    }
+
+    fn config(&self, address: &str) -> String {
+        let source = match &self.files {
+            None => "self_signed = true".to_owned(),
+            Some((certificate, key)) => format!("certificate = {certificate:?}\nkey = {key:?}"),
+        };
+        format!("[tls]\n{source}\nlisten = [\"{address}:{}\"]\n", self.port)
+    }
 }
 
 impl Default for ServerOptions {
@@ -44,6 +79,7 @@ impl Default for ServerOptions {
             config: String::new(),
             arguments: Vec::new(),
             database: None,
+            https: None,
         }
     }
 }
@@ -106,6 +142,10 @@ impl TestServer {
             }
             serde_json::from_slice(&std::fs::read(&marker).ok()?).ok()
         });
+        if self.options.https.is_some() {
+            // The address of HTTPS comes last; it stands in the configuration file.
+            self.listening.http.pop();
+        }
         let url = format!("{}/healthz", self.url());
         wait_for("the server is healthy", START_LIMIT, || {
             Api::client()
@@ -156,6 +196,9 @@ impl TestServer {
         ];
         text.insert_str(0, usual[0]);
         text.push_str(usual[1]);
+        if let Some(https) = &self.options.https {
+            text.push_str(&https.config(&self.options.address));
+        }
         if let Some(url) = &self.options.database {
             text.push_str(&format!("[database]\nurl = \"{url}\"\n"));
         }
@@ -187,6 +230,28 @@ impl TestServer {
             self.options.public_host,
             port(&self.listening.http[0])
         )
+    }
+
+    /// Base URL of its API over HTTPS.
+    #[must_use]
+    pub fn https_url(&self) -> String {
+        let https = self.options.https.as_ref();
+        let port = https.expect("the server has no HTTPS").port;
+        format!("https://{}:{port}", self.options.public_host)
+    }
+
+    /// The pin of its own certificate.
+    #[must_use]
+    pub fn pin(&self) -> String {
+        let log = self.log();
+        let (_, after) = log.split_once("HTTPS pin:").unwrap();
+        after.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// The authority that signed its own certificate, PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.data().join("tls/ca.pem")
     }
 
     /// Address operators reach the gateway at.

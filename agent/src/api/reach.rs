@@ -18,6 +18,9 @@ pub enum Unreachable {
     /// No answer in time.
     #[error("the API did not answer in time")]
     Timeout,
+    /// A proxy stands in between and did not let us through.
+    #[error("reach the API through the proxy: {0}")]
+    Proxy(String),
     /// The certificate is not trusted.
     #[error("trust the API's certificate: {0}")]
     Certificate(String),
@@ -38,6 +41,9 @@ impl Unreachable {
                 rustls::Error::General(why) if why == super::judge::WRONG_PIN => {
                     Self::Certificate(why.clone())
                 }
+                rustls::Error::InvalidMessage(_) => Self::Tls(
+                    "what answers does not speak TLS; a captive portal, or api_url is wrong".into(),
+                ),
                 other => Self::Tls(other.to_string()),
             };
         }
@@ -46,6 +52,17 @@ impl Unreachable {
             .map_or_else(|| error.to_string(), ToString::to_string);
         if causes.iter().any(|cause| cause.to_string() == "dns error") {
             return Self::Dns(innermost);
+        }
+        // So begins each of hyper-util's errors of a CONNECT.
+        let prefix = "tunnel error: ";
+        if causes
+            .iter()
+            .any(|cause| cause.to_string().starts_with(prefix))
+        {
+            return Self::Proxy(match innermost.trim_start_matches(prefix) {
+                "unsuccessful" => "it refuses, or it is no proxy".into(),
+                other => other.to_owned(),
+            });
         }
         if error.is_timeout() {
             return Self::Timeout;
@@ -61,6 +78,10 @@ impl Unreachable {
 fn in_words(why: &CertificateError) -> String {
     let words = match why {
         CertificateError::UnknownIssuer => "who issued it is not trusted here",
+        // As after a server made itself a new authority of the same name.
+        CertificateError::BadSignature => {
+            "it is not signed by the key of the authority that is trusted here"
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired, or the clock is ahead"
         }

@@ -121,7 +121,7 @@ impl Session {
             .map_err(|_| ConnectError::Lost("the server did not finish the handshake".into()))?
             .map_err(|error| match error {
                 ClientError::HostKey { offered } => ConnectError::HostKey { offered },
-                ClientError::Ssh(error) => ConnectError::Lost(error.to_string()),
+                ClientError::Ssh(error) => ConnectError::Lost(in_words(&error)),
             })?;
         match verdict {
             AuthResult::Success => {
@@ -220,6 +220,17 @@ impl Session {
             tracing::debug!("session ended before the goodbye");
         }
     }
+}
+
+/// Why there was no handshake. What is not SSH often says much before it hangs up; the library skips it (RFC 4253
+/// section 4.2).
+fn in_words(error: &russh::Error) -> String {
+    let what = match error {
+        russh::Error::Version => "what answers is not SSH",
+        russh::Error::Disconnect => "closed before it was done",
+        other => return other.to_string(),
+    };
+    format!("{what}; a captive portal or a firewall may be in between")
 }
 
 /// Some(()) when the server said no, None when it is gone.
