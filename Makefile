@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits everything clean
+.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits machines devices layer everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -36,7 +36,7 @@ packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root,
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
 
-test: setup lint packages fuzz everything ## set-up, checks and every test
+test: setup lint packages layer fuzz everything ## set-up, checks and every test
 
 lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	cargo fmt --all --check
@@ -44,6 +44,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	shellcheck $(shell git ls-files -z -- ':!tests/fuzz/seeds' | xargs -0 awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }')
 	shellcheck -s dash server/src/api/provisioning/client_script.sh agent/dist/moorline-agent.procd
 	tests/deny
+
+layer: ## checks the Yocto layer; after a change of Cargo.lock: yocto-layer/scripts/generate
+	yocto-layer/check/run
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
@@ -53,6 +56,9 @@ targets: cross binaries ## only the devices of cross/targets.toml, each under em
 
 inits: binaries ## only the agent's unit and init scripts under the real init systems (root)
 	cargo test --workspace $(FEATURES) --test inits
+
+machines: binaries devices ## only the stories on whole emulated devices
+	cargo test --workspace $(FEATURES) --test machines
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
@@ -66,7 +72,12 @@ bench: ## prints Moorline beside plain TCP, OpenSSH and rathole; ARGS="--help" t
 binaries:
 	cargo build --workspace --bins --tests $(FEATURES)
 
-everything: binaries
+# The agent for every emulated device, and what these boot.
+devices:
+	cross/build $$(cross/machines/prepare --list)
+	cross/machines/prepare
+
+everything: binaries devices
 	cargo test --workspace $(FEATURES)
 
 clean: ## removes what was built

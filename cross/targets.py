@@ -26,6 +26,7 @@ class Target:
     debian: str | None = None
     flash: int | None = None
     rss_kib: int | None = None
+    system: dict | None = None
 
     @property
     def binary(self) -> Path:
