@@ -21,7 +21,7 @@ use crate::tunnel::keepalive::{Keepalive, Pace};
 use crate::tunnel::meter::Meter;
 use crate::tunnel::{ConnectError, Limits, Tunnel, TunnelEnd};
 use crate::wakeups::{self, Wakeups};
-use crate::{gateway_key, inventory};
+use crate::{gateway_key, inventory, supervisor};
 
 /// Why the agent does not even start.
 #[derive(Debug, Error)]
@@ -55,6 +55,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     };
     let mut beside = JoinSet::new();
     beside.spawn(watcher.run(agent.stop.clone()));
+    beside.spawn(supervisor::report(agent.board.clone(), agent.stop.clone()));
     let Some(_lock) = agent.take_state_folder().await? else {
         return Ok(());
     };
@@ -70,7 +71,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
 
 /// A device that cannot enrol for want of settings is told so at once: only new settings can help, and those are
 /// read at the next start.
-fn check_configured(config: &Config, state: &StateFolder) -> Result<(), RunError> {
+///
+/// # Errors
+/// [`RunError::Unconfigured`].
+pub fn check_configured(config: &Config, state: &StateFolder) -> Result<(), RunError> {
     if !matches!(state.identity(), Ok(None)) {
         return Ok(());
     }

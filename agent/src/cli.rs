@@ -134,6 +134,7 @@ async fn dispatch(verb: Verb, config: Config) -> Exit {
         }
         Verb::FactoryReset => factory_reset(&config, &state),
         Verb::Unenrol => unenrol(&config, &state).await,
+        Verb::CheckConfig => check_config(&config, &state),
         Verb::Version | Verb::Help => Exit::Ok,
     }
 }
@@ -163,21 +164,30 @@ async fn run(config: Config) -> Exit {
     };
     match result {
         Ok(()) => Exit::Ok,
-        Err(error @ RunError::InUse(_)) => {
-            complain(
-                &error.to_string(),
-                "`moorline-agent status` says what it is doing",
-            );
-            Exit::Failed
-        }
-        Err(error @ RunError::Unconfigured(_)) => {
-            complain(
-                &error.to_string(),
-                "write /etc/moorline/agent.toml, or set MOORLINE_API_URL and MOORLINE_API_KEY",
-            );
-            Exit::Usage
-        }
+        Err(error) => cannot_run(&error),
     }
+}
+
+fn check_config(config: &Config, state: &StateFolder) -> Exit {
+    match agent::check_configured(config, state) {
+        Ok(()) => Exit::Ok,
+        Err(error) => cannot_run(&error),
+    }
+}
+
+fn cannot_run(error: &RunError) -> Exit {
+    let (exit, hint) = match error {
+        RunError::InUse(_) => (
+            Exit::Failed,
+            "`moorline-agent status` says what it is doing",
+        ),
+        RunError::Unconfigured(_) => (
+            Exit::Usage,
+            "write /etc/moorline/agent.toml, or set MOORLINE_API_URL and MOORLINE_API_KEY",
+        ),
+    };
+    complain(&error.to_string(), hint);
+    exit
 }
 
 async fn enrol_once(config: &Config, state: &StateFolder) -> Exit {

@@ -18,6 +18,7 @@
 //! | [`inventory`] | what the device tells about itself |
 //! | [`gateway_key`] | the gateway's key in `authorized_keys`, where wanted |
 //! | [`status`] | what the running agent shows |
+//! | `supervisor` | what systemd hears |
 //! | [`doctor`] | says in plain words what is wrong |
 //!
 //! *Invariant:* one thread, no unsafe code, no 64-bit atomics (32-bit MIPS has none).
@@ -38,5 +39,6 @@ pub mod provision;
 pub mod reconnect;
 pub mod state;
 pub mod status;
+mod supervisor;
 pub mod tunnel;
 pub mod wakeups;

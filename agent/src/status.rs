@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -111,6 +112,7 @@ pub struct Status {
 #[derive(Clone, Debug)]
 pub struct StatusBoard {
     board: Arc<Mutex<Board>>,
+    changed: Arc<Notify>,
     meter: Meter,
 }
 
@@ -135,6 +137,7 @@ impl StatusBoard {
         };
         Self {
             board: Arc::new(Mutex::new(board)),
+            changed: Arc::default(),
             meter,
         }
     }
@@ -168,6 +171,12 @@ impl StatusBoard {
         }
         board.status.activity = activity;
         board.next_attempt = None;
+        self.changed.notify_one();
+    }
+
+    /// Waits until the agent begins something; for one reader.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// The agent waits after a failure.

@@ -21,6 +21,7 @@ Commands:
   doctor         Find out what keeps the tunnel down: link, DNS, clock, proxy, TLS, API key, SSH, forward
   factory-reset  Forget key, identity and script: the next start is a first boot. The server keeps the old client
   unenrol        Delete the client at the server (needs an API key with device:delete), then forget everything here
+  check-config   Say whether run could use the configuration: 0, or 2 with the reason
   version        Print the version
   help           Print this
 
@@ -52,6 +53,8 @@ pub(super) enum Verb {
     FactoryReset,
     /// Delete the client at the server, then go back.
     Unenrol,
+    /// Say whether the configuration can be used.
+    CheckConfig,
     /// Print the version.
     Version,
     /// Print [`HELP`].
@@ -117,6 +120,7 @@ fn verb(word: &str, form: Form) -> Result<Verb, UsageError> {
         "enrol" => Verb::Enrol,
         "factory-reset" => Verb::FactoryReset,
         "unenrol" => Verb::Unenrol,
+        "check-config" => Verb::CheckConfig,
         "version" => Verb::Version,
         "help" => Verb::Help,
         other => return Err(UsageError::NoSuchCommand(other.to_owned())),
@@ -148,6 +152,7 @@ mod tests {
             ("doctor --json", None, Verb::Doctor(Form::Json)),
             ("factory-reset", None, Verb::FactoryReset),
             ("unenrol", None, Verb::Unenrol),
+            ("check-config", None, Verb::CheckConfig),
             ("version", None, Verb::Version),
             ("-V", None, Verb::Version),
             ("--help", None, Verb::Help),
@@ -174,7 +179,10 @@ mod tests {
 
     #[test]
     fn the_help_names_every_command() {
-        for word in HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()) {
+        for word in HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        {
             if !word.is_empty() && !word.starts_with('-') && !word.contains('=') {
                 verb(word, Form::Text).unwrap();
             }

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-/// Places to look at, the ones that survive a change of root first.
-const CANDIDATES: [&str; 4] = [
+/// Places to look at, the ones that survive a change of root first. The last is where OpenWrt keeps state over
+/// updates; its service names it, and a command typed by hand finds the key there.
+const CANDIDATES: [&str; 5] = [
     "data/moorline",
     "persist/moorline",
     "var/lib/moorline",
     "overlay/moorline",
+    "etc/moorline/state",
 ];
 
 /// Finds the state folder below `root` (`/` on a device): the first candidate that holds a device key, else the
@@ -50,5 +52,17 @@ mod tests {
         fs::create_dir_all(&used).unwrap();
         fs::write(used.join("device_key"), "").unwrap();
         assert_eq!(find(root.path(), any), used);
+    }
+
+    #[test]
+    fn a_key_that_openwrt_keeps_in_etc_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        for parent in ["var/lib", "overlay", "etc/moorline/state"] {
+            fs::create_dir_all(root.path().join(parent)).unwrap();
+        }
+        let kept = root.path().join("etc/moorline/state");
+        assert_ne!(find(root.path(), |_| true), kept);
+        fs::write(kept.join("device_key"), "").unwrap();
+        assert_eq!(find(root.path(), |_| true), kept);
     }
 }

@@ -23,8 +23,9 @@ const FORWARD_RETRY: Duration = Duration::from_secs(60);
 const COUNTERS_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// How long a server that told us to come back later may take to end the connection.
 const TOLD_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the last words may take to leave.
-const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the last words may take to leave and to be answered: two round trips of a slow mobile link. Whoever stops us
+/// waits at least 4 s.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether the forwards are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

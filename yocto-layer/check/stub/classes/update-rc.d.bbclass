@@ -1,0 +1,1 @@
+# The recipes set variables of this class; its own work is not checked here.

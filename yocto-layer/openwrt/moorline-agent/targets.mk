@@ -1,0 +1,23 @@
+# Made by cross/lists from cross/targets.toml.
+MOORLINE_TRIPLE_x86_64:=x86_64-unknown-linux-musl
+MOORLINE_TRIPLE_aarch64_cortex-a53:=aarch64-unknown-linux-musl
+MOORLINE_TRIPLE_aarch64_cortex-a72:=aarch64-unknown-linux-musl
+MOORLINE_TRIPLE_aarch64_cortex-a76:=aarch64-unknown-linux-musl
+MOORLINE_TRIPLE_aarch64_generic:=aarch64-unknown-linux-musl
+MOORLINE_TRIPLE_arm_cortex-a15_neon-vfpv4:=armv7-unknown-linux-musleabihf
+MOORLINE_TRIPLE_arm_cortex-a5_vfpv4:=armv7-unknown-linux-musleabihf
+MOORLINE_TRIPLE_arm_cortex-a7_neon-vfpv4:=armv7-unknown-linux-musleabihf
+MOORLINE_TRIPLE_arm_cortex-a7_vfpv4:=armv7-unknown-linux-musleabihf
+MOORLINE_TRIPLE_arm_cortex-a8_vfpv3:=armv7-unknown-linux-musleabihf
+MOORLINE_TRIPLE_arm_cortex-a9_neon:=armv7-unknown-linux-musleabihf
+MOORLINE_TRIPLE_arm_cortex-a9_vfpv3-d16:=armv7-unknown-linux-musleabihf
+MOORLINE_TRIPLE_arm_arm1176jzf-s_vfp:=arm-unknown-linux-musleabi
+MOORLINE_TRIPLE_arm_arm926ej-s:=armv5te-unknown-linux-musleabi
+MOORLINE_TRIPLE_arm_xscale:=armv5te-unknown-linux-musleabi
+MOORLINE_TRIPLE_mipsel_24kc:=mipsel-unknown-linux-musl
+MOORLINE_TRIPLE_mipsel_24kc_24kf:=mipsel-unknown-linux-musl
+MOORLINE_TRIPLE_mipsel_74kc:=mipsel-unknown-linux-musl
+MOORLINE_TRIPLE_mips_24kc:=mips-unknown-linux-musl
+MOORLINE_TRIPLE_mips_4kec:=mips-unknown-linux-musl
+MOORLINE_TRIPLE_riscv64_generic:=riscv64gc-unknown-linux-musl
+MOORLINE_TRIPLE_riscv64_riscv64:=riscv64gc-unknown-linux-musl
