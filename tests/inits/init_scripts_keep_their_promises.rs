@@ -34,7 +34,7 @@ fn a_boot_without_network_ends_with_the_agent_waiting() {
         let device = Userland::boot(&fleet, flavour, "alone", Reach::Nowhere);
         // Booting ended, and the agent runs without having reached anybody.
         assert_eq!(device.service("status"), 0, "{flavour:?}");
-        assert_eq!(device.agents().len(), 1, "{flavour:?}");
+        device.wait_for_one_agent();
         assert_eq!(device.service("stop"), 0, "{flavour:?}");
         assert_eq!(device.agents().len(), 0, "{flavour:?}");
     }
@@ -169,7 +169,7 @@ fn a_pid_file_of_somebody_else_is_no_agent(fleet: &Fleet, device: &Userland, tun
     // LSB: dead, and the pid file exists.
     assert_eq!(device.service("status"), 1);
     assert_eq!(device.service("start"), 0);
-    assert_eq!(device.agents().len(), 1);
+    device.wait_for_one_agent();
     online_again(fleet, device, tunnel)
 }
 

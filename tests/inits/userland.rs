@@ -300,6 +300,11 @@ impl Userland {
         .ok();
     }
 
+    /// Waits until one agent runs: who starts it may be done before it has begun.
+    pub(crate) fn wait_for_one_agent(&self) {
+        eventually("one agent runs", || self.agents().len() == 1);
+    }
+
     /// Waits until the agent itself says that its tunnel is up, and not only the server.
     pub(crate) fn wait_settled(&self) {
         eventually("the agent says that it is connected", || {
