@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross demo test lint e2e targets fuzz bench binaries inits machines devices layer everything clean
+.PHONY: help setup build cross dist demo test lint layer packages e2e targets machines inits fuzz bench binaries boards \
+	everything clean
 
 # Every build takes the whole workspace with the same features, so that dependencies are compiled once.
 FEATURES := --features moorline-agent/fault-points
@@ -25,20 +26,15 @@ build: ## builds server, agent and CLI for this machine
 cross: ## builds the agent for every device target and prints their sizes; TARGETS="armv7 mipsel" for some
 	@tests/setup cross
 	cross/build $(TARGETS)
+	cross/sizes $(TARGETS)
 
-.PHONY: dist packages
 dist: ## packs what `make cross` built: archives, .deb, .ipk, bills of materials, SHA256SUMS; TARGETS as above
 	cross/dist $(TARGETS)
-
-packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
-	python3 -B -m unittest discover -s tests/packages -p '*.py'
 
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
 
-test: setup lint layer fuzz everything ## set-up, checks and every test
-
-test: setup lint packages fuzz everything ## set-up, checks and every test
+test: setup lint fuzz cross layer packages everything ## set-up, checks and every test
 
 lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	cargo fmt --all --check
@@ -50,6 +46,9 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 layer: ## checks the Yocto layer; after a change of Cargo.lock: yocto-layer/scripts/generate
 	yocto-layer/check/run
 
+packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
+	python3 -B -m unittest discover -s tests/packages -p '*.py'
+
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e
 
@@ -59,9 +58,8 @@ targets: cross binaries ## only the devices of cross/targets.toml, each under em
 inits: binaries ## only the agent's unit and init scripts under the real init systems (root)
 	cargo test --workspace $(FEATURES) --test inits
 
-machines: binaries devices ## only the stories on whole emulated devices
+machines: cross binaries boards ## only the stories on whole emulated devices
 	cargo test --workspace $(FEATURES) --test machines
-
 
 fuzz: ## runs every fuzz target for a short while
 	FUZZ_CARGO_ARGS="$(FEATURES)" tests/fuzz/run
@@ -75,12 +73,11 @@ bench: ## prints Moorline beside plain TCP, OpenSSH and rathole; ARGS="--help" t
 binaries:
 	cargo build --workspace --bins --tests $(FEATURES)
 
-# The agent for every emulated device, and what these boot.
-devices:
-	cross/build $$(cross/machines/prepare --list)
+# What the emulated devices boot.
+boards: cross
 	cross/machines/prepare
 
-everything: binaries devices
+everything: binaries cross boards
 	cargo test --workspace $(FEATURES)
 
 clean: ## removes what was built
