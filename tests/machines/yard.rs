@@ -126,5 +126,8 @@ fn certify(folder: &Path, valid: (i32, i32)) -> (String, Https) {
     let (certificate_file, key_file) = (folder.join("server.pem"), folder.join("server.key"));
     std::fs::write(&certificate_file, signed.unwrap().pem()).unwrap();
     std::fs::write(&key_file, key.serialize_pem()).unwrap();
-    (authority_pem, Https::with_files(&certificate_file, &key_file))
+    (
+        authority_pem,
+        Https::with_files(&certificate_file, &key_file),
+    )
 }

@@ -21,7 +21,7 @@ Commands:
   doctor         Find out what keeps the tunnel down: link, DNS, clock, proxy, TLS, API key, SSH, forward
   factory-reset  Forget key, identity and script: the next start is a first boot. The server keeps the old client
   unenrol        Delete the client at the server (needs an API key with device:delete), then forget everything here
-  check-config   Say whether `run` could use the configuration: 0, or 2 with the reason
+  check-config   Say whether run could use the configuration: 0, or 2 with the reason
   version        Print the version
   help           Print this
 
@@ -179,7 +179,10 @@ mod tests {
 
     #[test]
     fn the_help_names_every_command() {
-        for word in HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()) {
+        for word in HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        {
             if !word.is_empty() && !word.starts_with('-') && !word.contains('=') {
                 verb(word, Form::Text).unwrap();
             }
