@@ -34,7 +34,7 @@ dist: ## packs what `make cross` built: archives, .deb, .ipk, bills of materials
 demo: ## a server and a device on this machine: enrol, log in, survive a restart
 	@tests/demo
 
-test: setup lint fuzz cross layer packages everything ## set-up, checks and every test
+test: setup lint fuzz cross dist layer packages everything ## set-up, checks and every test
 
 lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	cargo fmt --all --check

@@ -33,12 +33,18 @@ class Target:
         """Where `cross/build` leaves the agent for this target."""
         return BUILT / self.triple / "moorline-agent"
 
+    @property
+    def compilers(self) -> Path:
+        """Where it notes what made the binary: a name and a version on each line."""
+        return self.binary.with_name("compilers")
+
 
 @dataclass(frozen=True)
 class Build:
     """What holds for every target."""
 
     profile: str
+    features: list[str]
     std: list[str]
     std_features: list[str]
     rustflags: list[str]

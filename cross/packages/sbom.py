@@ -18,18 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from targets import Target
+from targets import Target, load
 
 from .release import NAME, Release
 
 # "2russh v0.65.1|Apache-2.0|ring", with remarks in parentheses after version and line.
 _LINE = re.compile(r"(?P<depth>\d+)(?P<name>\S+) v(?P<version>[^\s|]+)[^|]*\|(?P<licence>[^|]*)\|(?P<features>\S*)")
-# What compiler and linker leave in the binary's .comment section.
-_TOOLS = {
-    "rustc": re.compile(rb"rustc version ([0-9][^ \0]*)"),
-    "clang": re.compile(rb"clang version ([0-9][^ \0]*)"),
-    "lld": re.compile(rb"Linker: LLD ([0-9][^ \0]*)"),
-}
 
 
 @dataclass
@@ -57,15 +51,16 @@ def crates(root: Path, target: Target) -> dict[str, Crate]:
     return graph
 
 
-def build(release: Release, target: Target, binary: bytes, graph: dict[str, Crate]) -> tuple[str, bytes]:
-    """The name of the document and its bytes."""
+def build(
+    release: Release, target: Target, binary: bytes, graph: dict[str, Crate], made_with: list[dict[str, Any]]
+) -> tuple[str, bytes]:
+    """The name of the document and its bytes; `made_with` comes from `tools`."""
     checksums = _checksums(release.root)
     agent = next(crate for crate in graph.values() if crate.name == NAME)
-    tools = _tools(binary)
     components = [_component(crate, checksums) for purl, crate in sorted(graph.items()) if crate is not agent]
-    components += _runtime(tools) + tools
+    components += _runtime(made_with) + made_with
     needs = {crate.purl: sorted(crate.needs) for crate in graph.values()}
-    needs[agent.purl] = sorted([*agent.needs, *(part["bom-ref"] for part in _runtime(tools))])
+    needs[agent.purl] = sorted([*agent.needs, *(part["bom-ref"] for part in _runtime(made_with))])
     document: dict[str, Any] = {
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
         "bomFormat": "CycloneDX",
@@ -93,9 +88,22 @@ def build(release: Release, target: Target, binary: bytes, graph: dict[str, Crat
     return f"{NAME}-{release.version}-{target.name}.cdx.json", text.encode()
 
 
+def tools(noted: Path) -> list[dict[str, Any]]:
+    """What made the binary, as `cross/build` noted it beside it; nothing is known of one that came another way."""
+    if not noted.is_file():
+        return []
+    found = []
+    for line in noted.read_text().splitlines():
+        name, version = line.split()
+        purl = f"pkg:generic/{name}@{version}"
+        about = {"type": "application", "bom-ref": purl, "name": name, "version": version, "purl": purl}
+        found.append({**about, "scope": "excluded"})
+    return found
+
+
 def _tree(root: Path, target: Target, edges: str) -> dict[str, Crate]:
     command = ["cargo", "tree", "--locked", "--quiet", "--package", NAME, "--target", target.triple]
-    command += ["--edges", edges, "--prefix", "depth", "--format", "{p}|{l}|{f}"]
+    command += ["--features", ",".join(load()[0].features), "--edges", edges, "--prefix", "depth", "--format", "{p}|{l}|{f}"]
     shown = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, Crate] = {}
     path: list[Crate] = []
@@ -145,28 +153,7 @@ def _checksums(root: Path) -> dict[str, str]:
     }
 
 
-def _tools(binary: bytes) -> list[dict[str, Any]]:
-    """Compiler and linker, as the binary itself names them."""
-    tools = []
-    for name, pattern in _TOOLS.items():
-        match = pattern.search(binary)
-        if match:
-            version = match[1].decode()
-            purl = f"pkg:generic/{name}@{version}"
-            tools.append(
-                {
-                    "type": "application",
-                    "bom-ref": purl,
-                    "name": name,
-                    "version": version,
-                    "purl": purl,
-                    "scope": "excluded",
-                }
-            )
-    return tools
-
-
-def _runtime(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _runtime(made_with: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is linked in beside the crates: Rust's standard library, of the compiler's version, and the C library."""
     std: dict[str, Any] = {
         "type": "library",
@@ -175,7 +162,7 @@ def _runtime(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
         "scope": "required",
         "licenses": [{"expression": "MIT OR Apache-2.0"}],
     }
-    for tool in tools:
+    for tool in made_with:
         if tool["name"] == "rustc":
             std["version"] = tool["version"]
             std["purl"] = f"pkg:generic/rust-std@{tool['version']}"

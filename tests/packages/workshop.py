@@ -22,7 +22,7 @@ from targets import chosen  # noqa: E402
 
 EPOCH = 1_790_000_000
 
-# Notes each start, as a service that stays does; the last line is what a compiler leaves in a binary.
+# Notes each start, and stays as a service does.
 STAND_IN = b"""#!/bin/sh
 case "${1:-run}" in
 run)
@@ -32,7 +32,6 @@ run)
 version) echo "moorline-agent stand-in" ;;
 esac
 exit
-rustc version 1.96.0 (ac68faa20 2026-05-25)\0Linker: LLD 22.1.8\0
 """
 
 

@@ -13,6 +13,8 @@ MOORLINE_AGENT_VERSION = $(call qstrip,$(BR2_PACKAGE_MOORLINE_AGENT_REVISION))
 MOORLINE_AGENT_SITE = $(call qstrip,$(BR2_PACKAGE_MOORLINE_AGENT_REPOSITORY))
 MOORLINE_AGENT_SITE_METHOD = git
 MOORLINE_AGENT_SUBDIR = agent
+MOORLINE_AGENT_CARGO_BUILD_OPTS = --features lean
+MOORLINE_AGENT_CARGO_INSTALL_OPTS = --features lean
 MOORLINE_AGENT_DIST = $(@D)/agent/dist
 # Any revision may be asked for, so there is no hash of the archive: give a
 # full commit id where that matters. Cargo.lock has the hash of every crate.
