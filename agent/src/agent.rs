@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* no fault of network, server or disk ends it.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::tunnel::meter::Meter;
 use crate::tunnel::{ConnectError, Limits, Tunnel, TunnelEnd};
 use crate::wakeups::{self, Wakeups};
 use crate::{gateway_key, inventory, supervisor};
+
+/// Time after which the gateway's key is tried again where the disk took it not.
+const GATEWAY_KEY_RETRY: Duration = Duration::from_secs(10);
 
 /// Why the agent does not even start.
 #[derive(Debug, Error)]
@@ -156,7 +160,6 @@ impl Agent {
     async fn hold_tunnel(&mut self, mut enrolled: Enrolled) {
         loop {
             self.describe(&enrolled);
-            self.put_gateway_key(&enrolled);
             self.board.begin(Activity::Connecting);
             let (ended, reason) = match self.hold_once(&enrolled).await {
                 Ok(TunnelEnd::Stopped) => return,
@@ -211,7 +214,14 @@ impl Agent {
             board: &self.board,
         };
         // A future of this size belongs on the heap, not in every frame above.
-        Box::pin(tunnel.hold(&mut self.wakeups, &self.stop)).await
+        let held = Box::pin(tunnel.hold(&mut self.wakeups, &self.stop));
+        let let_in = let_gateway_in(&self.config, enrolled);
+        tokio::select! {
+            // The key is there before the tunnel that leads to it.
+            biased;
+            never = let_in => match never {},
+            ended = held => ended,
+        }
     }
 
     /// Asks the API for the script again.
@@ -286,19 +296,30 @@ impl Agent {
             status.local_port = Some(provision.forward.local_port);
         });
     }
+}
 
-    fn put_gateway_key(&self, enrolled: &Enrolled) {
-        let Some(path) = &self.config.authorized_keys else {
-            return;
-        };
-        let Some(key) = &enrolled.provision.gateway_key else {
-            tracing::warn!("the client script names no gateway key to put into authorized_keys");
-            return;
-        };
-        if let Err(error) = gateway_key::put(path, Some(key)) {
+/// Puts the gateway's key where the configuration wants it, again and again while the disk takes nothing; then idles.
+async fn let_gateway_in(config: &Config, enrolled: &Enrolled) -> Infallible {
+    let Some(path) = &config.authorized_keys else {
+        return std::future::pending().await;
+    };
+    let Some(key) = &enrolled.provision.gateway_key else {
+        tracing::warn!("the client script names no gateway key to put into authorized_keys");
+        return std::future::pending().await;
+    };
+    let mut failed = false;
+    while let Err(error) = gateway_key::put(path, Some(key)) {
+        // Once is enough: nothing changes until the disk does.
+        if !failed {
             tracing::warn!(path = %path.display(), %error, "put the gateway's key");
         }
+        failed = true;
+        sleep(GATEWAY_KEY_RETRY).await;
     }
+    if failed {
+        tracing::info!(path = %path.display(), "the gateway's key is in place");
+    }
+    std::future::pending().await
 }
 
 /// What asking the API again brought.
