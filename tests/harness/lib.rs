@@ -41,7 +41,7 @@ pub use disk::Disk;
 pub use front::{Front, Way};
 pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
 pub use operator::Operator;
-pub use process::{Done, Running, binary, free_port, free_ports, run, run_with_input};
+pub use process::{Done, Running, binary, free_port, free_ports, repository, run, run_with_input};
 pub use server::{ADMIN_PASSWORD, ADMIN_USER, Https, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
 pub use sshd::Sshd;

@@ -38,6 +38,13 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// The folder of the whole repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap().canonicalize().unwrap()
+}
+
 /// A port on loopback that is free now, below the range the kernel hands out, so that it stays free for a while.
 #[must_use]
 pub fn free_port() -> u16 {

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use harness::{KeyPair, Operator, ServerOptions, Ssh, TestServer, binary, wait_for};
+use harness::{KeyPair, Operator, ServerOptions, Ssh, TestServer, binary, repository, wait_for};
 use tempfile::TempDir;
 
 /// Longest wait for an emulated machine: it may have a tenth of a busy core.
@@ -98,11 +98,4 @@ pub(crate) fn agent() -> PathBuf {
     } else {
         binary("moorline-agent")
     }
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .into()
 }

@@ -1,5 +1,6 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use harness::repository;
 use serde::Deserialize;
 
 /// An emulated computer: one entry of `cross/targets.toml` that has a `system`.
@@ -30,7 +31,7 @@ struct Targets {
 impl Board {
     /// Every board.
     pub(crate) fn all() -> Vec<Self> {
-        let text = std::fs::read_to_string(root().join("cross/targets.toml")).unwrap();
+        let text = std::fs::read_to_string(repository().join("cross/targets.toml")).unwrap();
         let mut boards = toml::from_str::<Targets>(&text).unwrap().target;
         boards.retain(|board| board.system.is_some());
         boards
@@ -48,7 +49,10 @@ impl Board {
 
     /// A file that `cross/machines/prepare` left for this board.
     pub(crate) fn prepared(&self, name: &str) -> PathBuf {
-        let file = root().join("target/machines").join(&self.name).join(name);
+        let file = repository()
+            .join("target/machines")
+            .join(&self.name)
+            .join(name);
         assert!(
             file.exists(),
             "{} is missing: run `make machines`",
@@ -59,7 +63,7 @@ impl Board {
 
     /// The agent built for this board.
     pub(crate) fn agent(&self) -> PathBuf {
-        let file = root().join(format!("target/cross/{}/moorline-agent", self.triple));
+        let file = repository().join(format!("target/cross/{}/moorline-agent", self.triple));
         assert!(
             file.exists(),
             "{} is not built: run `cross/build {}`",
@@ -68,9 +72,4 @@ impl Board {
         );
         file
     }
-}
-
-/// The root of this repository.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }

@@ -1,11 +1,11 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{Running, wait_for};
+use harness::{Running, repository, wait_for};
 use tempfile::TempDir;
 
 /// Emulators that run at once; each keeps one core busy.
@@ -215,7 +215,7 @@ fn read_prompt(monitor: &mut UnixStream) {
 }
 
 fn logs() -> PathBuf {
-    let folder: &Path = crate::board::root();
+    let folder = repository();
     let folder = folder.join("target/machines/logs");
     std::fs::create_dir_all(&folder).unwrap();
     folder

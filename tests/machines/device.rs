@@ -3,10 +3,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::run;
+use harness::{repository, run};
 use tempfile::TempDir;
 
-use crate::board::{Board, root};
+use crate::board::Board;
 use crate::boot::Boot;
 
 /// Size of the data disk, as small ones are.
@@ -161,7 +161,7 @@ fn write_site(site: &Path, board: &Board, fittings: &Fittings) {
         std::fs::create_dir_all(site.join(folder)).unwrap();
     }
     std::fs::copy(board.agent(), site.join("usr/bin/moorline-agent")).unwrap();
-    let script = root().join("agent/dist/moorline-agent.init");
+    let script = repository().join("agent/dist/moorline-agent.init");
     std::fs::copy(script, site.join("etc/init.d/moorline-agent")).unwrap();
     let files = [
         ("etc/moorline/agent.toml", 0o600, &fittings.config),

@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use harness::{Https, KeyPair, Operator, ServerOptions, Ssh, TestServer};
+use harness::{Https, KeyPair, Operator, ServerOptions, Ssh, TestServer, repository};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, date_time_ymd};
 use tempfile::TempDir;
 
-use crate::board::{Board, root};
+use crate::board::Board;
 use crate::device::{Device, Fittings, Root};
 
 /// Where a device finds the host that emulates it.
@@ -53,7 +53,8 @@ impl Yard {
 
     /// What a device is fitted with whose names begin with `prefix`.
     pub(crate) fn fittings(&self, prefix: &str) -> Fittings {
-        let explained = std::fs::read_to_string(root().join("agent/dist/agent.toml")).unwrap();
+        let explained =
+            std::fs::read_to_string(repository().join("agent/dist/agent.toml")).unwrap();
         assert!(
             explained.contains("\n[trust]\n"),
             "agent.toml ends in [trust]"

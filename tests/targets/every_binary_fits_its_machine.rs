@@ -1,7 +1,9 @@
 use std::ffi::OsString;
 
 use crate::elf::{EM_AARCH64, EM_ARM, EM_MIPS, EM_RISCV, EM_X86_64, Elf, Float, Order};
-use crate::list::{Target, repository, targets};
+use harness::repository;
+
+use crate::list::{Target, targets};
 
 /// What the triple promises: bits, byte order, `e_machine` and float ABI.
 fn promised(triple: &str) -> (u8, Order, u16, Float) {

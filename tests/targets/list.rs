@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use harness::repository;
 use serde::Deserialize;
 
 /// How many targets there are: a list that is read wrongly does not pass for a short one.
@@ -42,12 +43,6 @@ fn read_list() -> Vec<Target> {
     let distinct: BTreeSet<&str> = list.target.iter().map(|it| it.triple.as_str()).collect();
     assert_eq!((list.target.len(), distinct.len()), (TARGETS, TARGETS));
     list.target
-}
-
-/// The folder of the whole repository.
-pub(crate) fn repository() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap().canonicalize().unwrap()
 }
 
 impl Target {
