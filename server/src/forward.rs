@@ -18,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+mod traffic;
+
+pub use traffic::Traffic;
+
 use crate::recent::Recent;
 use crate::registry::model::{DeviceId, ForwardId};
 use crate::tunnels::stream::{StreamReader, StreamWriter};
@@ -59,7 +63,7 @@ struct Shared {
     addresses: Vec<IpAddr>,
     tunnels: Tunnels,
     ports: Mutex<HashMap<u16, Open>>,
-    counters: Mutex<HashMap<ForwardId, Arc<AtomicU64>>>,
+    traffic: Traffic,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -78,7 +82,7 @@ impl PublicPorts {
             addresses,
             tunnels,
             ports: Mutex::default(),
-            counters: Mutex::default(),
+            traffic: Traffic::default(),
             tasks: TaskTracker::new(),
             stop,
         };
@@ -162,17 +166,10 @@ impl PublicPorts {
         }
     }
 
-    /// Payload bytes of a forward in both directions since the server started.
+    /// What the forwards carried.
     #[must_use]
-    pub fn bytes(&self, forward: ForwardId) -> u64 {
-        let counters = self
-            .shared
-            .counters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        counters
-            .get(&forward)
-            .map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    pub fn traffic(&self) -> &Traffic {
+        &self.shared.traffic
     }
 
     /// Waits until every stream has ended; call it after `stop`.
@@ -232,7 +229,7 @@ impl PublicPorts {
                 info!(port = forward.port, visitor = %address, "forward is full");
                 continue;
             }
-            let counter = self.counter(forward.forward);
+            let counter = self.shared.traffic.counter(forward.device, forward.forward);
             let tunnels = self.shared.tunnels.clone();
             let stop = self.shared.stop.clone();
             let streams = streams.clone();
@@ -244,15 +241,6 @@ impl PublicPorts {
                 streams.fetch_sub(1, Ordering::Relaxed);
             });
         }
-    }
-
-    fn counter(&self, forward: ForwardId) -> Arc<AtomicU64> {
-        let mut counters = self
-            .shared
-            .counters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        counters.entry(forward).or_default().clone()
     }
 
     fn ports(&self) -> MutexGuard<'_, HashMap<u16, Open>> {

@@ -17,6 +17,11 @@ pub(crate) fn redirect_token() -> String {
     text(LETTERS_AND_DIGITS, 8)
 }
 
+/// Token of a session, or of the link that opens its port: 16 letters and digits.
+pub(crate) fn link_token() -> String {
+    text(LETTERS_AND_DIGITS, 16)
+}
+
 /// Name of a device made with `type=random`: 20 of `A-Z a-z 0-9`.
 pub(crate) fn device_name() -> String {
     text(LETTERS_AND_DIGITS, 20)

@@ -5,8 +5,9 @@
 //! | [`carrier`] | what carries streams, and what may be asked of it |
 //! | [`stream`] | the byte stream that callers get |
 //!
-//! *Invariant:* the newest tunnel of a device wins (fencing): [`Tunnels::register`] displaces the older one at once,
-//! and whatever the older one does later changes nothing, because every change names its generation.
+//! *Invariant:* the newest tunnel wins (fencing): [`Tunnels::register`] displaces the older one of the device at once,
+//! [`Tunnels::open_forward`] the older one of that forward, and whatever the older one does later changes nothing,
+//! because every change names its generation.
 //! *Invariant:* nothing here knows SSH or HTTP; a tunnel is a [`Carrier`].
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::registry::model::{DeviceId, Timestamp};
+use crate::registry::model::{DeviceId, ForwardId, Timestamp};
 
 mod carrier;
 pub mod stream;
@@ -65,7 +66,7 @@ pub struct Tunnels {
 }
 
 struct Shared {
-    table: Mutex<HashMap<DeviceId, Tunnel>>,
+    table: Mutex<HashMap<DeviceId, Vec<Tunnel>>>,
     last_generation: AtomicU64,
     changed: watch::Sender<u64>,
 }
@@ -80,8 +81,18 @@ impl Default for Shared {
     }
 }
 
+/// What a tunnel stands for, and so what a newer one displaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The device as a whole: it has one such tunnel, with all of its forwards.
+    Device,
+    /// Single forwards; a device may have one such tunnel for each of them.
+    Sessions,
+}
+
 struct Tunnel {
     generation: u64,
+    hold: Hold,
     carrier: Arc<dyn Carrier>,
     peer: SocketAddr,
     connected_at: Timestamp,
@@ -92,66 +103,93 @@ struct Tunnel {
 type Found = (Arc<dyn Carrier>, OpenForward);
 
 impl Tunnels {
-    /// Puts a newly authenticated tunnel into the table and displaces the older one of the same device, if any.
-    /// Gives its generation, higher than all before.
-    pub fn register(&self, device: DeviceId, carrier: Arc<dyn Carrier>, peer: SocketAddr) -> u64 {
+    /// Puts a newly authenticated tunnel into the table. One that holds the whole device displaces the older one that
+    /// does, if any. Gives its generation, higher than all before.
+    pub fn register(
+        &self,
+        device: DeviceId,
+        carrier: Arc<dyn Carrier>,
+        peer: SocketAddr,
+        hold: Hold,
+    ) -> u64 {
         let generation = self.shared.last_generation.fetch_add(1, Ordering::Relaxed) + 1;
         let tunnel = Tunnel {
             generation,
+            hold,
             carrier,
             peer,
             connected_at: Timestamp::now(),
             forwards: Vec::new(),
         };
         // The lock is released before the older one is cut.
-        let older = self.table().insert(device, tunnel);
-        if let Some(older) = older {
-            older.carrier.cut(Cut::Displaced);
+        let older: Vec<Tunnel> = {
+            let mut table = self.table();
+            let tunnels = table.entry(device).or_default();
+            let older = tunnels
+                .extract_if(.., |other| {
+                    hold == Hold::Device && other.hold == Hold::Device
+                })
+                .collect();
+            tunnels.push(tunnel);
+            older
+        };
+        for tunnel in older {
+            tunnel.carrier.cut(Cut::Displaced);
         }
         self.touch();
         generation
     }
 
-    /// Takes the tunnel of that generation out of the table. False, and nothing happens, when it is not the newest.
+    /// Takes the tunnel of that generation out of the table. True when the device has none left by that; false, too,
+    /// when the tunnel had been displaced.
     pub fn unregister(&self, device: DeviceId, generation: u64) -> bool {
         let mut table = self.table();
-        let newest = table
-            .get(&device)
-            .is_some_and(|tunnel| tunnel.generation == generation);
-        if newest {
+        let last = table.get_mut(&device).is_some_and(|tunnels| {
+            let before = tunnels.len();
+            tunnels.retain(|tunnel| tunnel.generation != generation);
+            tunnels.is_empty() && before > 0
+        });
+        if last {
             table.remove(&device);
         }
         drop(table);
         self.touch();
-        newest
+        last
     }
 
-    /// Notes a granted forward. False when the tunnel of that generation is not the newest.
+    /// Notes a granted forward, and takes it from an older tunnel that has it; what is left without any forward then
+    /// is displaced. False when the tunnel of that generation is displaced itself, or a newer one has the forward.
     pub fn open_forward(&self, device: DeviceId, generation: u64, forward: OpenForward) -> bool {
-        self.change(device, generation, |tunnel| {
-            tunnel.forwards.retain(|open| open.id != forward.id);
-            tunnel.forwards.push(forward);
-        })
+        let opened = {
+            let mut table = self.table();
+            table.get_mut(&device).map_or(Opened::Refused, |tunnels| {
+                open_in(tunnels, generation, forward)
+            })
+        };
+        self.touch();
+        match opened {
+            Opened::Refused => false,
+            Opened::Alone => true,
+            Opened::Instead(older) => {
+                older.cut(Cut::Displaced);
+                true
+            }
+        }
     }
 
     /// Takes back granted forwards: the one with that public port, or all.
     pub fn close_forwards(&self, device: DeviceId, generation: u64, public_port: Option<u16>) {
-        self.change(device, generation, |tunnel| {
-            tunnel
-                .forwards
-                .retain(|open| public_port.is_some_and(|port| port != open.public_port));
-        });
-    }
-
-    fn change(&self, device: DeviceId, generation: u64, change: impl FnOnce(&mut Tunnel)) -> bool {
         let mut table = self.table();
         let tunnel = table
             .get_mut(&device)
-            .filter(|tunnel| tunnel.generation == generation);
-        let newest = tunnel.map(change).is_some();
+            .and_then(|tunnels| tunnels.iter_mut().find(|one| one.generation == generation));
+        if let Some(tunnel) = tunnel {
+            tunnel
+                .forwards
+                .retain(|open| public_port.is_some_and(|port| port != open.public_port));
+        }
         drop(table);
         self.touch();
-        newest
     }
 
     /// Opens a byte stream to `target` as seen from `device`. Ends with the tunnel that carries it.
@@ -185,39 +223,79 @@ impl Tunnels {
 
     fn lookup(&self, device: DeviceId, port: TargetPort) -> Result<Option<Found>, OpenError> {
         let table = self.table();
-        let tunnel = table.get(&device).ok_or(OpenError::NotConnected)?;
+        let tunnels = table.get(&device).ok_or(OpenError::NotConnected)?;
         let wanted = |open: &&OpenForward| match port {
             TargetPort::First => open.first,
             TargetPort::Device(port) => open.device_port == port,
             TargetPort::Forward(id) => open.id == id,
         };
-        let forward = tunnel.forwards.iter().find(wanted);
-        Ok(forward.map(|forward| (tunnel.carrier.clone(), forward.clone())))
+        Ok(tunnels.iter().rev().find_map(|tunnel| {
+            let forward = tunnel.forwards.iter().find(wanted)?;
+            Some((tunnel.carrier.clone(), forward.clone()))
+        }))
     }
 
-    /// The tunnel of `device`, if it is connected.
+    /// How `device` is connected, if it is. Of several tunnels the newest with a forward speaks for it.
     #[must_use]
     pub fn status(&self, device: DeviceId) -> Option<TunnelStatus> {
         let table = self.table();
-        table.get(&device).map(Tunnel::status)
+        let tunnels = table.get(&device)?;
+        tunnels
+            .iter()
+            .max_by_key(|tunnel| (!tunnel.forwards.is_empty(), tunnel.generation))
+            .map(Tunnel::status)
     }
 
-    /// Ends the tunnel of `device`; true when it is gone within 10 s, and at once when there was none. With
-    /// [`Cut::Closed`] its forwards are what must be gone.
-    pub async fn cut(&self, device: DeviceId, cut: Cut) -> bool {
-        let Some((generation, carrier)) = self
-            .table()
-            .get(&device)
-            .map(|tunnel| (tunnel.generation, tunnel.carrier.clone()))
-        else {
-            return true;
-        };
-        carrier.cut(cut);
-        let gone = |tunnels: &Self| {
-            tunnels.table().get(&device).is_none_or(|tunnel| {
-                tunnel.generation != generation
-                    || (cut == Cut::Closed && tunnel.forwards.is_empty())
+    /// The forwards that are open now, over all devices.
+    #[must_use]
+    pub fn open_forwards(&self) -> Vec<(DeviceId, ForwardId)> {
+        self.table()
+            .iter()
+            .flat_map(|(device, tunnels)| {
+                let forwards = tunnels.iter().flat_map(|tunnel| &tunnel.forwards);
+                forwards.map(|forward| (*device, forward.id))
             })
+            .collect()
+    }
+
+    /// Ends every tunnel of `device`; true when they are gone within 10 s, and at once when there was none. With
+    /// [`Cut::Closed`] their forwards are what must be gone.
+    pub async fn cut(&self, device: DeviceId, cut: Cut) -> bool {
+        self.cut_those(device, cut, |_| true).await
+    }
+
+    /// Ends the tunnel that has this forward of `device`; else as [`Self::cut`].
+    pub async fn cut_forward(&self, device: DeviceId, forward: ForwardId, cut: Cut) -> bool {
+        self.cut_those(device, cut, |tunnel| {
+            tunnel.forwards.iter().any(|open| open.id == forward)
+        })
+        .await
+    }
+
+    async fn cut_those(
+        &self,
+        device: DeviceId,
+        cut: Cut,
+        chosen: impl Fn(&Tunnel) -> bool,
+    ) -> bool {
+        let (generations, carriers): (Vec<u64>, Vec<_>) = {
+            let table = self.table();
+            let tunnels = table.get(&device).into_iter().flatten();
+            tunnels
+                .filter(|tunnel| chosen(tunnel))
+                .map(|tunnel| (tunnel.generation, tunnel.carrier.clone()))
+                .unzip()
+        };
+        for carrier in carriers {
+            carrier.cut(cut);
+        }
+        let still = |tunnel: &Tunnel| {
+            generations.contains(&tunnel.generation)
+                && (cut != Cut::Closed || !tunnel.forwards.is_empty())
+        };
+        let gone = |tunnels: &Self| {
+            let table = tunnels.table();
+            !table.get(&device).into_iter().flatten().any(still)
         };
         self.wait_until(CUT_TIMEOUT, gone).await
     }
@@ -225,10 +303,9 @@ impl Tunnels {
     /// Waits until the tunnel of `device` is open, at most `patience`; tells whether it is.
     pub async fn wait_open(&self, device: DeviceId, patience: Duration) -> bool {
         self.wait_until(patience, |tunnels| {
-            tunnels
-                .table()
-                .get(&device)
-                .is_some_and(|tunnel| !tunnel.forwards.is_empty())
+            let table = tunnels.table();
+            let mut of_device = table.get(&device).into_iter().flatten();
+            of_device.any(|tunnel| !tunnel.forwards.is_empty())
         })
         .await
     }
@@ -247,26 +324,24 @@ impl Tunnels {
         }
     }
 
-    /// Passes `set_allow_clientless` on to a live tunnel.
+    /// Passes `set_allow_clientless` on to live tunnels.
     pub fn set_allow_clientless(&self, device: DeviceId, allow: bool) {
-        let carrier = self
-            .table()
-            .get(&device)
-            .map(|tunnel| tunnel.carrier.clone());
-        if let Some(carrier) = carrier {
+        for carrier in self.carriers(device) {
             carrier.set_allow_clientless(allow);
         }
     }
 
     /// Tells a connected agent that its forwards are wanted again.
     pub fn wanted_open(&self, device: DeviceId) {
-        let carrier = self
-            .table()
-            .get(&device)
-            .map(|tunnel| tunnel.carrier.clone());
-        if let Some(carrier) = carrier {
+        for carrier in self.carriers(device) {
             carrier.wanted_open();
         }
+    }
+
+    fn carriers(&self, device: DeviceId) -> Vec<Arc<dyn Carrier>> {
+        let table = self.table();
+        let tunnels = table.get(&device).into_iter().flatten();
+        tunnels.map(|tunnel| tunnel.carrier.clone()).collect()
     }
 
     /// Sends every device away, each with its own moment to come back, so that they do not come all at once.
@@ -274,6 +349,7 @@ impl Tunnels {
         let carriers: Vec<_> = self
             .table()
             .values()
+            .flatten()
             .map(|tunnel| tunnel.carrier.clone())
             .collect();
         for (index, carrier) in carriers.into_iter().enumerate() {
@@ -294,11 +370,11 @@ impl Tunnels {
     pub fn signs_of_life(&self) -> Vec<(DeviceId, Timestamp)> {
         self.table()
             .iter()
-            .map(|(id, tunnel)| (*id, tunnel.last_sign()))
+            .filter_map(|(id, tunnels)| Some((*id, tunnels.iter().map(Tunnel::last_sign).max()?)))
             .collect()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<DeviceId, Tunnel>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<DeviceId, Vec<Tunnel>>> {
         // No code panics while it holds the lock; a poisoned table would still be whole.
         self.shared
             .table
@@ -310,6 +386,42 @@ impl Tunnels {
         self.shared
             .changed
             .send_modify(|version| *version = version.wrapping_add(1));
+    }
+}
+
+/// What became of a forward that a tunnel asked for.
+enum Opened {
+    Refused,
+    Alone,
+    /// The tunnel that had it has no forward left.
+    Instead(Arc<dyn Carrier>),
+}
+
+fn open_in(tunnels: &mut Vec<Tunnel>, generation: u64, forward: OpenForward) -> Opened {
+    let holder = |tunnel: &Tunnel| tunnel.forwards.iter().any(|open| open.id == forward.id);
+    let newer_has_it = tunnels
+        .iter()
+        .any(|tunnel| tunnel.generation > generation && holder(tunnel));
+    let own = |tunnel: &Tunnel| tunnel.generation == generation;
+    if newer_has_it || !tunnels.iter().any(own) {
+        return Opened::Refused;
+    }
+    let older = tunnels
+        .iter()
+        .position(|tunnel| !own(tunnel) && holder(tunnel));
+    for tunnel in tunnels.iter_mut() {
+        tunnel.forwards.retain(|open| open.id != forward.id);
+    }
+    if let Some(tunnel) = tunnels.iter_mut().find(|tunnel| own(tunnel)) {
+        tunnel.forwards.push(forward);
+    }
+    let emptied = older.filter(|index| {
+        let tunnel = tunnels.get(*index);
+        tunnel.is_some_and(|tunnel| tunnel.forwards.is_empty())
+    });
+    match emptied {
+        Some(index) => Opened::Instead(tunnels.remove(index).carrier),
+        None => Opened::Alone,
     }
 }
 

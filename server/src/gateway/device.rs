@@ -22,7 +22,7 @@ use super::window::STREAM_CREDIT_BYTES;
 use crate::forward::PublicForward;
 use crate::registry::error::RegistryError;
 use crate::registry::model::{Device, DeviceId, Timestamp, Wanted};
-use crate::tunnels::{Carrier, Cut, OpenError, OpenForward, Pulse, Stream};
+use crate::tunnels::{Carrier, Cut, Hold, OpenError, OpenForward, Pulse, Stream};
 
 /// Messages to the agent that wait to be sent.
 const CONTROL_QUEUE: usize = 16;
@@ -88,10 +88,10 @@ impl DeviceLink {
             spoken: CancellationToken::new(),
             shared,
         });
-        let generation = link
-            .shared
-            .tunnels
-            .register(device.id, Arc::new(link.clone()), peer);
+        let generation =
+            link.shared
+                .tunnels
+                .register(device.id, Arc::new(link.clone()), peer, Hold::Device);
         link.generation.get_or_init(|| generation);
         info!(device = %link.name, generation, client = %link.client, "device connected");
         link.shared.tasks.spawn(link.clone().watch());

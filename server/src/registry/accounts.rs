@@ -90,6 +90,8 @@ impl Registry {
             suspended: ActiveValue::Set(false),
             default_region: ActiveValue::Set(None),
             created_at: ActiveValue::Set(Timestamp::now().0),
+            binding_token_hash: ActiveValue::Set(None),
+            binding_token_sealed: ActiveValue::Set(None),
         };
         match row
             .insert(&self.store.write)

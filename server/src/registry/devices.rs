@@ -11,7 +11,8 @@ use subtle::ConstantTimeEq as _;
 use super::entity::{device, device_presence, forward};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, PublicKey, Timestamp, Wanted,
+    AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, ForwardKind, PublicKey,
+    Timestamp, Wanted,
 };
 use super::{Registry, folded};
 
@@ -202,8 +203,15 @@ impl Registry {
             .map_err(|_| RegistryError::Seal {
                 attempt: "open dbid of device",
             })?;
-        let (last_seen_at, last_end) =
-            presence.map_or((None, None), |row| (row.last_seen_at, row.last_end));
+        let presence = presence.unwrap_or_else(|| device_presence::Model {
+            device_number: row.number,
+            last_seen_at: None,
+            last_end: None,
+            last_end_at: None,
+            last_up_at: None,
+            bytes: 0,
+            bytes_since: None,
+        });
         Ok(Device {
             number: row.number,
             id,
@@ -233,8 +241,12 @@ impl Registry {
             max_connections_per_minute: u32::try_from(row.max_connections_per_minute)
                 .map_err(|_| damaged("devices.max_connections_per_minute"))?,
             created_at: Timestamp(row.created_at),
-            last_seen_at: last_seen_at.map(Timestamp),
-            last_end,
+            last_seen_at: presence.last_seen_at.map(Timestamp),
+            last_end: presence.last_end,
+            last_up_at: presence.last_up_at.map(Timestamp),
+            bytes: presence.bytes.unsigned_abs(),
+            bytes_since: presence.bytes_since.map(Timestamp),
+            redirect_token: row.redirect_token,
             forwards,
         })
     }
@@ -269,6 +281,17 @@ impl TryFrom<forward::Model> for Forward {
             device_port: port(row.device_port)?,
             public_port: port(row.public_port)?,
             node: row.node,
+            first: row.is_first,
+            kind: if row.is_http {
+                ForwardKind::Http
+            } else {
+                ForwardKind::Tcp
+            },
+            session_token: row.session_token.map(Secret::new),
+            link_token: row.link_token.map(Secret::new),
+            http_label: row.http_label,
+            link_protection: row.link_protection,
+            killed: row.killed,
         })
     }
 }

@@ -14,6 +14,8 @@ pub(super) mod account {
         pub suspended: bool,
         pub default_region: Option<String>,
         pub created_at: i64,
+        pub binding_token_hash: Option<Vec<u8>>,
+        pub binding_token_sealed: Option<Vec<u8>>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -175,6 +177,9 @@ pub(super) mod device {
         pub ip_link_protection: bool,
         pub max_connections_per_minute: i32,
         pub created_at: i64,
+        pub unique_client_id: Option<String>,
+        pub client_version: Option<String>,
+        pub platform: Option<String>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -194,6 +199,9 @@ pub(super) mod device_presence {
         pub last_seen_at: Option<i64>,
         pub last_end: Option<String>,
         pub last_end_at: Option<i64>,
+        pub last_up_at: Option<i64>,
+        pub bytes: i64,
+        pub bytes_since: Option<i64>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -219,6 +227,33 @@ pub(super) mod forward {
         pub link_token: Option<String>,
         pub http_label: Option<String>,
         pub created_at: i64,
+        pub is_http: bool,
+        pub link_protection: Option<bool>,
+        pub killed: bool,
+        pub last_used_at: Option<i64>,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(super) mod link_click {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "link_clicks")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub at: i64,
+        pub account_id: i64,
+        pub device_id: Uuid,
+        pub forward_id: i64,
+        pub port: i32,
+        pub source_ip: String,
+        pub key_name: String,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

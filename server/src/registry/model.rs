@@ -287,6 +287,14 @@ pub struct Device {
     pub last_seen_at: Option<Timestamp>,
     /// Why its last tunnel ended; `None` when it never had one.
     pub last_end: Option<String>,
+    /// When its tunnel last came up.
+    pub last_up_at: Option<Timestamp>,
+    /// Payload bytes that were written down since `bytes_since`, both directions.
+    pub bytes: u64,
+    /// When that count began; `None` is when the device was made.
+    pub bytes_since: Option<Timestamp>,
+    /// Part of its redirect addresses: 8 letters and digits, fixed for life.
+    pub redirect_token: String,
     /// Its forwards, the first one first.
     pub forwards: Vec<Forward>,
 }
@@ -298,10 +306,54 @@ pub struct Forward {
     pub id: ForwardId,
     /// Node that has the public port.
     pub node: String,
-    /// Port on the device.
+    /// Port on the device; 0 when the client did not tell.
     pub device_port: u16,
     /// Port on the node.
     pub public_port: u16,
+    /// Whether it is the one that the device was made with; never let go while the device is there.
+    pub first: bool,
+    /// What travels on it.
+    pub kind: ForwardKind,
+    /// Proves that a client of the Openport protocol had it before; `None` when no such client made it.
+    pub session_token: Option<Secret<String>>,
+    /// Part of the link that opens the port for a visitor.
+    pub link_token: Option<Secret<String>>,
+    /// `<label>` of its HTTP name, once it got one.
+    pub http_label: Option<String>,
+    /// Closed to visitors that did not click the link; `None` is as the device's setting says.
+    pub link_protection: Option<bool>,
+    /// Refused once when its client restarts by itself.
+    pub killed: bool,
+}
+
+impl Forward {
+    /// The first forward of a device as it is made, apart from the token of its link.
+    #[must_use]
+    pub const fn first(id: ForwardId, node: String, device_port: u16, public_port: u16) -> Self {
+        Self {
+            id,
+            node,
+            device_port,
+            public_port,
+            first: true,
+            kind: ForwardKind::Tcp,
+            session_token: None,
+            link_token: None,
+            http_label: None,
+            link_protection: None,
+            killed: false,
+        }
+    }
+}
+
+/// What travels on a forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardKind {
+    /// Any TCP connection, on its public port.
+    #[default]
+    Tcp,
+    /// HTTP requests, by its HTTP name.
+    Http,
 }
 
 /// How the name of a new device is made.

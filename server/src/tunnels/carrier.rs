@@ -66,6 +66,8 @@ pub enum Cut {
     Displaced,
     /// It stopped answering.
     TimedOut,
+    /// Its session was killed.
+    Killed,
     /// The server goes down.
     Drained,
 }
@@ -82,6 +84,7 @@ impl Cut {
             Self::Closed => "closed by the operator",
             Self::Displaced => "displaced",
             Self::TimedOut => "timed out",
+            Self::Killed => "session killed",
             Self::Drained => "server went down",
         }
     }

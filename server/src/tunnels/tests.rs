@@ -74,9 +74,9 @@ fn target() -> ForwardTarget {
 async fn the_newest_tunnel_wins_and_late_events_of_the_old_one_do_nothing() {
     let tunnels = Tunnels::default();
     let (old, new) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
-    let first = tunnels.register(device(), Arc::new(old.clone()), peer());
+    let first = tunnels.register(device(), Arc::new(old.clone()), peer(), Hold::Device);
     assert!(tunnels.open_forward(device(), first, forward(10_000)));
-    let second = tunnels.register(device(), Arc::new(new.clone()), peer());
+    let second = tunnels.register(device(), Arc::new(new.clone()), peer(), Hold::Device);
     assert!(second > first);
     assert_eq!(*old.cuts.lock().unwrap(), [Cut::Displaced]);
 
@@ -99,7 +99,7 @@ async fn a_device_that_just_connected_is_given_a_moment_for_its_forward() {
     assert_eq!(refused.unwrap_err(), OpenError::NotConnected);
 
     let recorder = Arc::new(Recorder::default());
-    let generation = tunnels.register(device(), Arc::new(recorder), peer());
+    let generation = tunnels.register(device(), Arc::new(recorder), peer(), Hold::Device);
     let wanted = target();
     let (opened, ()) = tokio::join!(tunnels.open_stream(device(), &wanted), async {
         tokio::task::yield_now().await;
@@ -117,7 +117,7 @@ async fn a_cut_is_confirmed_when_the_tunnel_is_gone() {
     let tunnels = Tunnels::default();
     assert!(tunnels.cut(device(), Cut::Blocked).await);
     let recorder = Arc::new(Recorder::default());
-    let generation = tunnels.register(device(), Arc::new(recorder.clone()), peer());
+    let generation = tunnels.register(device(), Arc::new(recorder.clone()), peer(), Hold::Device);
     tunnels.open_forward(device(), generation, forward(10_000));
     assert!(!tunnels.cut(device(), Cut::Blocked).await);
     let (confirmed, ()) = tokio::join!(tunnels.cut(device(), Cut::Closed), async {
@@ -132,4 +132,33 @@ async fn a_cut_is_confirmed_when_the_tunnel_is_gone() {
         tunnels.open_forward(device(), generation, forward(10_000));
     });
     assert_eq!(open, Ok(true));
+}
+
+#[tokio::test]
+async fn tunnels_of_single_sessions_stand_side_by_side_until_one_takes_the_other_s_forward() {
+    let tunnels = Tunnels::default();
+    let recorders: Vec<_> = (0..3).map(|_| Arc::new(Recorder::default())).collect();
+    let [ssh, web, again] = recorders.as_slice() else {
+        unreachable!("three were made");
+    };
+    let join = |recorder: &Arc<Recorder>| {
+        tunnels.register(device(), Arc::new(recorder.clone()), peer(), Hold::Sessions)
+    };
+    let (first, second) = (join(ssh), join(web));
+    assert!(tunnels.open_forward(device(), first, forward(10_000)));
+    assert!(tunnels.open_forward(device(), second, forward(10_001)));
+    let mut open = tunnels.open_forwards();
+    open.sort_by_key(|(_, forward)| forward.0);
+    let ids = [10_000, 10_001].map(|id| (device(), ForwardId(id)));
+    assert_eq!(open, ids);
+
+    let third = join(again);
+    assert!(tunnels.open_forward(device(), third, forward(10_000)));
+    assert_eq!(*ssh.cuts.lock().unwrap(), [Cut::Displaced]);
+    assert!(web.cuts.lock().unwrap().is_empty());
+    assert!(!tunnels.open_forward(device(), first, forward(10_000)));
+    assert!(!tunnels.unregister(device(), first));
+    assert!(!tunnels.unregister(device(), second));
+    assert!(tunnels.unregister(device(), third));
+    assert_eq!(tunnels.count(), 0);
 }

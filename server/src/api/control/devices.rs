@@ -194,7 +194,7 @@ fn info(api: &Api, hosts: &HashMap<String, String>, device: &Device) -> DeviceIn
         device_port: forward.device_port,
         public_port: forward.public_port,
         server: hosts.get(&forward.node).cloned().unwrap_or_default(),
-        bytes: api.ports().bytes(forward.id),
+        bytes: api.ports().traffic().bytes(forward.id),
     });
     DeviceInfo {
         id: device.id.to_string(),

@@ -76,6 +76,9 @@ impl Fresh {
             ip_link_protection: ActiveValue::Set(false),
             max_connections_per_minute: ActiveValue::Set(CONNECTIONS_PER_MINUTE),
             created_at: ActiveValue::Set(now.0),
+            unique_client_id: ActiveValue::Set(None),
+            client_version: ActiveValue::Set(None),
+            platform: ActiveValue::Set(None),
         })
     }
 
@@ -208,12 +211,8 @@ async fn insert_forwards(
             .try_get("", "device_number")
             .attempt("read device of forward")?;
         if let Some(fresh) = by_number.get(&number) {
-            let forward = Forward {
-                id: ForwardId(id),
-                node: fresh.node.clone(),
-                device_port: fresh.device_port,
-                public_port: fresh.public_port,
-            };
+            let node = fresh.node.clone();
+            let forward = Forward::first(ForwardId(id), node, fresh.device_port, fresh.public_port);
             forwards.push((fresh.id, forward));
         }
     }
@@ -235,9 +234,13 @@ fn forward_row(
         public_port: ActiveValue::Set(public_port.into()),
         is_first: ActiveValue::Set(true),
         session_token: ActiveValue::Set(None),
-        link_token: ActiveValue::Set(None),
+        link_token: ActiveValue::Set(Some(random::link_token())),
         http_label: ActiveValue::Set(None),
         created_at: ActiveValue::Set(now.0),
+        is_http: ActiveValue::Set(false),
+        link_protection: ActiveValue::Set(None),
+        killed: ActiveValue::Set(false),
+        last_used_at: ActiveValue::Set(None),
     }
 }
 

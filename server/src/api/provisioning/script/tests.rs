@@ -14,12 +14,7 @@ use crate::registry::model::{AccountId, DeviceId, ForwardId, NodeStatus, Timesta
 const SHELLS: [&[&str]; 2] = [&["dash"], &["busybox", "sh"]];
 
 fn rendered(shows_dbid: bool) -> String {
-    let forward = Forward {
-        id: ForwardId(5),
-        node: "eu1".into(),
-        device_port: 22,
-        public_port: 40022,
-    };
+    let forward = Forward::first(ForwardId(5), "eu1".into(), 22, 40022);
     let device = Device {
         number: 7,
         id: DeviceId(Uuid::from_u128(7)),
@@ -40,6 +35,10 @@ fn rendered(shows_dbid: bool) -> String {
         created_at: Timestamp(0),
         last_seen_at: None,
         last_end: None,
+        last_up_at: None,
+        bytes: 0,
+        bytes_since: None,
+        redirect_token: String::new(),
         forwards: vec![forward.clone()],
     };
     let node = Node {

@@ -1,0 +1,96 @@
+//! Payload bytes by forward, counted where they are copied.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::registry::model::{DeviceId, ForwardId};
+
+/// Payload bytes of every forward, both directions, since the server started. Cheap to clone. Holds an entry for each
+/// forward that carried anything, of which there are no more than public ports.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    forwards: Arc<Mutex<HashMap<ForwardId, Counted>>>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    device: DeviceId,
+    bytes: Arc<AtomicU64>,
+    /// How many of them [`Traffic::take`] has told already.
+    told: u64,
+}
+
+impl Traffic {
+    /// What whoever copies bytes of this forward adds to.
+    #[must_use]
+    pub fn counter(&self, device: DeviceId, forward: ForwardId) -> Arc<AtomicU64> {
+        let mut forwards = self.forwards();
+        let counted = forwards.entry(forward).or_insert_with(|| Counted {
+            device,
+            bytes: Arc::default(),
+            told: 0,
+        });
+        counted.bytes.clone()
+    }
+
+    /// Bytes of a forward since the server started.
+    #[must_use]
+    pub fn bytes(&self, forward: ForwardId) -> u64 {
+        self.forwards()
+            .get(&forward)
+            .map_or(0, |counted| counted.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Bytes of a device that [`Self::take`] has not told yet.
+    #[must_use]
+    pub fn untold(&self, device: DeviceId) -> u64 {
+        self.forwards()
+            .values()
+            .filter(|counted| counted.device == device)
+            .map(|counted| counted.bytes.load(Ordering::Relaxed) - counted.told)
+            .sum()
+    }
+
+    /// Bytes by device since the last call; devices without any are left out.
+    #[must_use]
+    pub fn take(&self) -> HashMap<DeviceId, u64> {
+        let mut taken = HashMap::new();
+        for counted in self.forwards().values_mut() {
+            let now = counted.bytes.load(Ordering::Relaxed);
+            if now > counted.told {
+                *taken.entry(counted.device).or_insert(0) += now - counted.told;
+                counted.told = now;
+            }
+        }
+        taken
+    }
+
+    fn forwards(&self) -> MutexGuard<'_, HashMap<ForwardId, Counted>> {
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn every_byte_is_told_once() {
+        let traffic = Traffic::default();
+        let device = DeviceId(Uuid::from_u128(7));
+        let counter = traffic.counter(device, ForwardId(1));
+        counter.fetch_add(5, Ordering::Relaxed);
+        traffic
+            .counter(device, ForwardId(2))
+            .fetch_add(2, Ordering::Relaxed);
+        assert_eq!(traffic.untold(device), 7);
+        assert_eq!(traffic.take(), HashMap::from([(device, 7)]));
+        assert!(traffic.take().is_empty());
+        counter.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(traffic.take(), HashMap::from([(device, 1)]));
+        assert_eq!(traffic.bytes(ForwardId(1)), 6);
+    }
+}
