@@ -11,7 +11,8 @@ use subtle::ConstantTimeEq as _;
 use super::entity::{device, device_presence, forward};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, PublicKey, Timestamp, Wanted,
+    AccessPolicy, AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, PublicKey,
+    Timestamp, Wanted,
 };
 use super::{Registry, folded};
 
@@ -235,6 +236,10 @@ impl Registry {
             created_at: Timestamp(row.created_at),
             last_seen_at: last_seen_at.map(Timestamp),
             last_end,
+            policy: AccessPolicy {
+                recording_required: row.recording_required,
+                direct_tcpip_allowed: row.direct_tcpip_allowed,
+            },
             forwards,
         })
     }

@@ -13,12 +13,26 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "first",
-    sqlite: include_str!("../../migrations/sqlite/0001_first.sql"),
-    postgres: include_str!("../../migrations/postgres/0001_first.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "first",
+        sqlite: include_str!("../../migrations/sqlite/0001_first.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_first.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "sessions",
+        sqlite: include_str!("../../migrations/sqlite/0002_sessions.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_sessions.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "control",
+        sqlite: include_str!("../../migrations/sqlite/0003_control.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_control.sql"),
+    },
+];
 
 /// Processes that start at once migrate one after the other. Any fixed number does.
 const POSTGRES_LOCK: &str = "SELECT pg_advisory_xact_lock(7166514)";
@@ -90,7 +104,7 @@ mod tests {
 
     #[test]
     fn numbers_count_up_from_one() {
-        assert_eq!(MIGRATIONS.len(), 1);
+        assert_eq!(MIGRATIONS.len(), 3);
         for (expected, step) in (1..).zip(MIGRATIONS) {
             assert_eq!(step.number, expected, "{}", step.name);
         }

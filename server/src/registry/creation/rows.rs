@@ -76,6 +76,8 @@ impl Fresh {
             ip_link_protection: ActiveValue::Set(false),
             max_connections_per_minute: ActiveValue::Set(CONNECTIONS_PER_MINUTE),
             created_at: ActiveValue::Set(now.0),
+            recording_required: ActiveValue::NotSet,
+            direct_tcpip_allowed: ActiveValue::NotSet,
         })
     }
 
@@ -84,6 +86,8 @@ impl Fresh {
             account: Some(AccountId(self.account)),
             device: Some(DeviceId(self.id)),
             user: None,
+            host: None,
+            task: None,
             level: "info",
             kind: "device.created",
             message: format!("device {} made", self.name),

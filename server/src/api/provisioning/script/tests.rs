@@ -8,7 +8,9 @@ use moorline_protocol::script::BEGIN;
 use uuid::Uuid;
 
 use super::*;
-use crate::registry::model::{AccountId, DeviceId, ForwardId, NodeStatus, Timestamp, Wanted};
+use crate::registry::model::{
+    AccessPolicy, AccountId, DeviceId, ForwardId, NodeStatus, Timestamp, Wanted,
+};
 
 /// The shells that devices have.
 const SHELLS: [&[&str]; 2] = [&["dash"], &["busybox", "sh"]];
@@ -40,6 +42,10 @@ fn rendered(shows_dbid: bool) -> String {
         created_at: Timestamp(0),
         last_seen_at: None,
         last_end: None,
+        policy: AccessPolicy {
+            recording_required: false,
+            direct_tcpip_allowed: true,
+        },
         forwards: vec![forward.clone()],
     };
     let node = Node {

@@ -1,0 +1,2 @@
+-- Holds this number until the step is written.
+SELECT 1;
