@@ -170,6 +170,8 @@ async fn note(
         account: Some(account.id),
         device,
         user: None,
+        host: None,
+        task: None,
         level: "info",
         kind,
         message,

@@ -5,8 +5,9 @@
 //! | [`model`] | the domain as it is handed out |
 //! | [`error`] | what can go wrong, one enum per family of operations |
 //! | `store`, `migrations`, `entity` | connections, schema, rows |
-//! | `accounts`, `users`, `api_clients`, `nodes`, `events` | one noun each |
+//! | `accounts`, `users`, `user_changes`, `user_keys`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
+//! | `hosts` | users' machines |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
@@ -26,6 +27,7 @@ mod entity;
 pub mod error;
 mod events;
 mod first_forward;
+mod hosts;
 mod migrations;
 pub mod model;
 mod nodes;
@@ -34,6 +36,8 @@ mod presence;
 mod public_key;
 mod store;
 mod timestamp;
+mod user_changes;
+mod user_keys;
 mod users;
 
 use std::sync::Arc;

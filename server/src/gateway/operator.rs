@@ -194,6 +194,8 @@ impl OperatorLogin {
             account: Some(device.account),
             device: Some(device.id),
             user: Some(self.user.id),
+            host: None,
+            task: None,
             level: "info",
             kind,
             message: format!("{} by {} over SSH", device.name, self.user.username),

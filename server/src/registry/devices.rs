@@ -11,8 +11,8 @@ use subtle::ConstantTimeEq as _;
 use super::entity::{device, device_presence, forward};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, ForwardKind, PublicKey,
-    Timestamp, Wanted,
+    AccessPolicy, AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, ForwardKind,
+    PublicKey, Timestamp, Wanted,
 };
 use super::{Registry, folded};
 
@@ -247,6 +247,10 @@ impl Registry {
             bytes: presence.bytes.unsigned_abs(),
             bytes_since: presence.bytes_since.map(Timestamp),
             redirect_token: row.redirect_token,
+            policy: AccessPolicy {
+                recording_required: row.recording_required,
+                direct_tcpip_allowed: row.direct_tcpip_allowed,
+            },
             forwards,
         })
     }

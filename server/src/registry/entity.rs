@@ -1,5 +1,11 @@
 //! The rows, one module per table, as the migrations make them. Seen by nobody outside the registry.
 
+mod control;
+
+pub(super) use control::{
+    binding, egress_ip, host, login_failure, one_time_password, operator_session, short_id, task,
+};
+
 pub(super) mod account {
     use sea_orm::entity::prelude::*;
 
@@ -42,6 +48,7 @@ pub(super) mod user {
         pub token_version: i64,
         pub created_at: i64,
         pub updated_at: i64,
+        pub keys_version: i64,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -64,6 +71,9 @@ pub(super) mod user_key {
         pub comment: String,
         pub fingerprint: String,
         pub created_at: i64,
+        pub purpose: String,
+        pub private_key_sealed: Option<Vec<u8>>,
+        pub version: i64,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -141,6 +151,7 @@ pub(super) mod node {
         pub status: String,
         pub port_first: i32,
         pub port_last: i32,
+        pub engine: String,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -180,6 +191,8 @@ pub(super) mod device {
         pub unique_client_id: Option<String>,
         pub client_version: Option<String>,
         pub platform: Option<String>,
+        pub recording_required: bool,
+        pub direct_tcpip_allowed: bool,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -297,6 +310,8 @@ pub(super) mod event {
         pub kind: String,
         pub message: String,
         pub metadata: String,
+        pub host_id: Option<Uuid>,
+        pub task_id: Option<Uuid>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -90,6 +90,20 @@ pub enum UserError {
     Registry(#[from] RegistryError),
 }
 
+/// Why a user stays as they are (control contract section 4).
+#[derive(Clone, Debug, Error)]
+pub enum ChangeUserError {
+    /// The account has no such user.
+    #[error("user not found")]
+    UnknownUser,
+    /// No other active administrator would be left.
+    #[error("user is the last active administrator of the account")]
+    LastAdmin,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 /// Why a user's key was not added.
 #[derive(Clone, Debug, Error)]
 pub enum UserKeyError {
@@ -99,6 +113,23 @@ pub enum UserKeyError {
     /// No such user.
     #[error("user not found")]
     UnknownUser,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a host was not made (control contract section 8).
+#[derive(Clone, Debug, Error)]
+pub enum HostError {
+    /// The user has a container in this slot.
+    #[error("user already has an active host")]
+    SlotTaken,
+    /// The device is another host already.
+    #[error("device is already assigned to a host")]
+    DeviceAssigned,
+    /// Short ids are unique over users and hosts.
+    #[error("short id already exists")]
+    ShortIdTaken,
     /// See [`RegistryError`].
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -3,10 +3,15 @@
 use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _};
 use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
+use uuid::{Builder, Uuid};
+
 use super::Registry;
 use super::entity::event;
 use super::error::{Attempt as _, RegistryError};
-use super::model::{AccountId, DeviceId, Event, EventFilter, NewEvent, Timestamp, UserId};
+use super::model::{
+    AccountId, DeviceId, Event, EventFilter, HostId, NewEvent, TaskId, Timestamp, UserId,
+};
+use crate::master_key::MasterKey;
 
 /// Most events that are listed at once.
 const MAX_LISTED: u64 = 1000;
@@ -48,7 +53,7 @@ impl Registry {
             .all(&self.store.read)
             .await
             .attempt("list events")?;
-        rows.into_iter().map(Event::try_from).collect()
+        rows.into_iter().map(|row| self.event(row)).collect()
     }
 
     /// Removes the entries from before that time, and tells how many. Entries go only by this.
@@ -65,6 +70,16 @@ impl Registry {
     }
 }
 
+/// The id of an entry on the wire, a UUID of version 4: it costs no column and no index.
+fn event_uuid(keys: &MasterKey, number: i64) -> Uuid {
+    let hash = keys.keyed_hash("event id", &number.to_be_bytes());
+    let mut bytes = [0; 16];
+    for (byte, hashed) in bytes.iter_mut().zip(hash) {
+        *byte = hashed;
+    }
+    Builder::from_random_bytes(bytes).into_uuid()
+}
+
 /// The row of an entry.
 pub(super) fn event_row(new: NewEvent, at: Timestamp) -> event::ActiveModel {
     event::ActiveModel {
@@ -73,6 +88,8 @@ pub(super) fn event_row(new: NewEvent, at: Timestamp) -> event::ActiveModel {
         account_id: ActiveValue::Set(new.account.map(|account| account.0)),
         device_id: ActiveValue::Set(new.device.map(|device| device.0)),
         user_id: ActiveValue::Set(new.user.map(|user| user.0)),
+        host_id: ActiveValue::Set(new.host.map(|host| host.0)),
+        task_id: ActiveValue::Set(new.task.map(|task| task.0)),
         level: ActiveValue::Set(new.level.to_owned()),
         kind: ActiveValue::Set(new.kind.to_owned()),
         message: ActiveValue::Set(new.message),
@@ -80,11 +97,10 @@ pub(super) fn event_row(new: NewEvent, at: Timestamp) -> event::ActiveModel {
     }
 }
 
-impl TryFrom<event::Model> for Event {
-    type Error = RegistryError;
-
-    fn try_from(row: event::Model) -> Result<Self, RegistryError> {
-        Ok(Self {
+impl Registry {
+    fn event(&self, row: event::Model) -> Result<Event, RegistryError> {
+        Ok(Event {
+            uuid: event_uuid(&self.store.keys, row.id),
             metadata: serde_json::from_str(&row.metadata).map_err(|_| RegistryError::Damaged {
                 column: "events.metadata",
             })?,
@@ -93,6 +109,8 @@ impl TryFrom<event::Model> for Event {
             account: row.account_id.map(AccountId),
             device: row.device_id.map(DeviceId),
             user: row.user_id.map(UserId),
+            host: row.host_id.map(HostId),
+            task: row.task_id.map(TaskId),
             level: row.level,
             kind: row.kind,
             message: row.message,

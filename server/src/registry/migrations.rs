@@ -26,6 +26,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0002_sessions.sql"),
         postgres: include_str!("../../migrations/postgres/0002_sessions.sql"),
     },
+    Migration {
+        number: 3,
+        name: "control",
+        sqlite: include_str!("../../migrations/sqlite/0003_control.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_control.sql"),
+    },
 ];
 
 /// Processes that start at once migrate one after the other. Any fixed number does.
@@ -98,7 +104,7 @@ mod tests {
 
     #[test]
     fn numbers_count_up_from_one() {
-        assert_eq!(MIGRATIONS.len(), 2);
+        assert_eq!(MIGRATIONS.len(), 3);
         for (expected, step) in (1..).zip(MIGRATIONS) {
             assert_eq!(step.number, expected, "{}", step.name);
         }

@@ -6,6 +6,42 @@ use moorline_protocol::Secret;
 use moorline_protocol::operator::{ApiKeyInfo, DeviceState};
 use uuid::Uuid;
 
+mod egress;
+mod hosts;
+
+pub use egress::{
+    Binding, BindingId, EgressIp, EgressIpId, EgressSettings, EgressStatus, EgressTunnel, WireGuard,
+};
+pub use hosts::{
+    AccessPolicy, Host, HostId, HostKind, HostLimits, HostStatus, HostWanted, NewHost,
+    OperatorSession, Task, TaskId, TaskKind, TaskStatus,
+};
+
+/// Gives an enum its text in the database and on the wire.
+macro_rules! texts {
+    ($name:ident { $($variant:ident = $text:literal),+ }) => {
+        impl $name {
+            /// The text in the database and on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text),+
+                }
+            }
+
+            /// What `text` names.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+use texts;
+
 /// Microseconds since 1970 in UTC; the resolution that SQLite and PostgreSQL both keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -99,23 +135,53 @@ pub struct User {
     pub password_hash: Secret<String>,
     /// Tokens with another number are refused.
     pub token_version: i64,
+    /// Counts up with each change of their keys.
+    pub keys_version: i64,
     /// When made.
     pub created_at: Timestamp,
+    /// Last change.
+    pub updated_at: Timestamp,
 }
 
-/// A key a user may log in with.
+/// What a user's key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPurpose {
+    /// Logs the user in.
+    Inbound,
+    /// Is put into the user's container hosts.
+    Outbound,
+}
+
+/// A key of a user. The private half of an outbound one is asked for apart.
 #[derive(Clone, Debug)]
 pub struct UserKey {
     /// UUID.
     pub id: Uuid,
     /// Whose.
     pub user: UserId,
+    /// What it is for.
+    pub purpose: KeyPurpose,
     /// A word for it.
     pub label: String,
     /// The key.
     pub public_key: PublicKey,
+    /// State of the user's keys that it came with ([`User::keys_version`]): hosts with a lower one lack it.
+    pub version: i64,
     /// When made.
     pub created_at: Timestamp,
+}
+
+/// What a new key of a user shall be.
+#[derive(Clone, Debug)]
+pub struct NewUserKey {
+    /// What it is for.
+    pub purpose: KeyPurpose,
+    /// A word for it.
+    pub label: String,
+    /// The key.
+    pub public_key: PublicKey,
+    /// Its private half in OpenSSH format; kept sealed.
+    pub private_key: Option<Secret<String>>,
 }
 
 /// What an API key reaches.
@@ -295,6 +361,8 @@ pub struct Device {
     pub bytes_since: Option<Timestamp>,
     /// Part of its redirect addresses: 8 letters and digits, fixed for life.
     pub redirect_token: String,
+    /// What may be done with its sessions.
+    pub policy: AccessPolicy,
     /// Its forwards, the first one first.
     pub forwards: Vec<Forward>,
 }
@@ -419,6 +487,10 @@ pub struct NewEvent {
     pub device: Option<DeviceId>,
     /// Which user.
     pub user: Option<UserId>,
+    /// Which host.
+    pub host: Option<HostId>,
+    /// Which task.
+    pub task: Option<TaskId>,
     /// `info`, `warn` or `error`.
     pub level: &'static str,
     /// `device.created`, `auth.failed` ….
@@ -434,6 +506,8 @@ pub struct NewEvent {
 pub struct Event {
     /// Number, counts up.
     pub id: i64,
+    /// The id on the wire; follows from the number.
+    pub uuid: Uuid,
     /// When.
     pub at: Timestamp,
     /// Whose.
@@ -442,6 +516,10 @@ pub struct Event {
     pub device: Option<DeviceId>,
     /// Which user.
     pub user: Option<UserId>,
+    /// Which host.
+    pub host: Option<HostId>,
+    /// Which task.
+    pub task: Option<TaskId>,
     /// `info`, `warn` or `error`.
     pub level: String,
     /// `device.created`, `auth.failed` ….
@@ -523,31 +601,8 @@ impl fmt::Display for UserId {
     }
 }
 
-/// Gives an enum its text in the database and on the wire.
-macro_rules! texts {
-    ($name:ident { $($variant:ident = $text:literal),+ }) => {
-        impl $name {
-            /// The text in the database and on the wire.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text),+
-                }
-            }
-
-            /// What `text` names.
-            #[must_use]
-            pub fn parse(text: &str) -> Option<Self> {
-                match text {
-                    $($text => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
 texts!(Role { Admin = "admin", User = "user" });
 texts!(UserStatus { Active = "active", Disabled = "disabled", Expired = "expired" });
 texts!(NodeStatus { Active = "active", Draining = "draining", Down = "down" });
+texts!(KeyPurpose { Inbound = "inbound", Outbound = "outbound" });
 texts!(Wanted { Open = "open", Closed = "closed" });

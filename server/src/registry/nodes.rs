@@ -22,6 +22,7 @@ impl Registry {
             status: ActiveValue::Set(new.status.as_str().to_owned()),
             port_first: ActiveValue::Set(new.ports.0.into()),
             port_last: ActiveValue::Set(new.ports.1.into()),
+            engine: ActiveValue::NotSet,
         };
         let replace = OnConflict::column(node::Column::Name)
             .update_columns([

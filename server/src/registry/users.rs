@@ -1,16 +1,17 @@
-//! People and the SSH keys they log in with.
+//! People: made and found.
 
 use moorline_protocol::Secret;
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, EntityTrait as _};
 use sea_orm::{PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 use uuid::Uuid;
 
 use super::Registry;
 use super::entity::{user, user_key};
-use super::error::{Attempt as _, RegistryError, UserError, UserKeyError};
+use super::error::{Attempt as _, RegistryError, UserError};
+use super::hosts::{ShortIdOwner, take_short_id};
 use super::model::{
-    AccountId, NewUser, PublicKey, Role, Timestamp, User, UserId, UserKey, UserStatus,
+    AccountId, KeyPurpose, NewUser, PublicKey, Role, Timestamp, User, UserId, UserStatus,
 };
 use crate::random;
 
@@ -48,11 +49,13 @@ impl Registry {
 
     async fn insert_user(&self, new: &NewUser) -> Result<User, UserError> {
         let now = Timestamp::now().0;
+        let id = UserId(Uuid::new_v4());
+        let short_id = new.short_id.clone().unwrap_or_else(random::short_id);
         let row = user::ActiveModel {
-            id: ActiveValue::Set(Uuid::new_v4()),
+            id: ActiveValue::Set(id.0),
             account_id: ActiveValue::Set(new.account.0),
             username: ActiveValue::Set(new.username.clone()),
-            short_id: ActiveValue::Set(new.short_id.clone().unwrap_or_else(random::short_id)),
+            short_id: ActiveValue::Set(short_id.clone()),
             role: ActiveValue::Set(new.role.as_str().to_owned()),
             status: ActiveValue::Set(UserStatus::Active.as_str().to_owned()),
             expires_at: ActiveValue::Set(new.expires_at.map(|at| at.0)),
@@ -60,15 +63,21 @@ impl Registry {
             token_version: ActiveValue::Set(0),
             created_at: ActiveValue::Set(now),
             updated_at: ActiveValue::Set(now),
+            keys_version: ActiveValue::Set(0),
         };
-        match row.insert(&self.store.write).await.attempt("create user") {
-            Ok(row) => Ok(User::try_from(row)?),
-            Err(error) => Err(match error.unique_violation() {
-                Some(columns) if columns.contains("short_id") => UserError::ShortIdTaken,
-                Some(_) => UserError::UsernameTaken,
-                None => error.into(),
-            }),
-        }
+        let transaction = self.store.begin().await?;
+        let refused = |error: RegistryError| match error.unique_violation() {
+            Some(columns) if columns.contains("short_id") => UserError::ShortIdTaken,
+            Some(_) => UserError::UsernameTaken,
+            None => error.into(),
+        };
+        let inserted = row.insert(&transaction).await.attempt("create user");
+        let row = inserted.map_err(refused)?;
+        take_short_id(&transaction, short_id, ShortIdOwner::User(id))
+            .await
+            .map_err(refused)?;
+        transaction.commit().await.attempt("create user")?;
+        Ok(User::try_from(row)?)
     }
 
     /// The user with this id.
@@ -120,87 +129,6 @@ impl Registry {
             .transpose()
     }
 
-    /// Replaces the password hash; tokens given out before are refused from then on. False when there is no such user.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn set_password_hash(
-        &self,
-        id: UserId,
-        hash: Secret<String>,
-    ) -> Result<bool, RegistryError> {
-        let done = user::Entity::update_many()
-            .col_expr(user::Column::PasswordHash, Expr::value(hash.into_exposed()))
-            .col_expr(
-                user::Column::TokenVersion,
-                Expr::col(user::Column::TokenVersion).add(1),
-            )
-            .col_expr(user::Column::UpdatedAt, Expr::value(Timestamp::now().0))
-            .filter(user::Column::Id.eq(id.0))
-            .exec(&self.store.write)
-            .await
-            .attempt("set password")?;
-        Ok(done.rows_affected > 0)
-    }
-
-    /// The keys of a user, oldest first.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn user_keys(&self, id: UserId) -> Result<Vec<UserKey>, RegistryError> {
-        let rows = user_key::Entity::find()
-            .filter(user_key::Column::UserId.eq(id.0))
-            .order_by_asc(user_key::Column::CreatedAt)
-            .order_by_asc(user_key::Column::Id)
-            .all(&self.store.read)
-            .await
-            .attempt("list user keys")?;
-        Ok(rows.into_iter().map(UserKey::from).collect())
-    }
-
-    /// Lets a user log in with `key`. Several users may share a key.
-    ///
-    /// # Errors
-    /// [`UserKeyError`].
-    pub async fn add_user_key(
-        &self,
-        id: UserId,
-        label: &str,
-        key: PublicKey,
-    ) -> Result<UserKey, UserKeyError> {
-        if self.user(id).await?.is_none() {
-            return Err(UserKeyError::UnknownUser);
-        }
-        let row = user_key::ActiveModel {
-            id: ActiveValue::Set(Uuid::new_v4()),
-            user_id: ActiveValue::Set(id.0),
-            label: ActiveValue::Set(label.to_owned()),
-            public_key: ActiveValue::Set(key.canonical),
-            comment: ActiveValue::Set(key.comment),
-            fingerprint: ActiveValue::Set(key.fingerprint),
-            created_at: ActiveValue::Set(Timestamp::now().0),
-        };
-        match row.insert(&self.store.write).await.attempt("add user key") {
-            Ok(row) => Ok(row.into()),
-            Err(error) if error.unique_violation().is_some() => Err(UserKeyError::Exists),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Takes a key away from a user. False when they have no such key.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn remove_user_key(&self, id: UserId, key: Uuid) -> Result<bool, RegistryError> {
-        let done = user_key::Entity::delete_many()
-            .filter(user_key::Column::Id.eq(key))
-            .filter(user_key::Column::UserId.eq(id.0))
-            .exec(&self.store.write)
-            .await
-            .attempt("remove user key")?;
-        Ok(done.rows_affected > 0)
-    }
-
     /// Who may log in with `key`.
     ///
     /// # Errors
@@ -208,6 +136,7 @@ impl Registry {
     pub async fn users_by_key(&self, key: &PublicKey) -> Result<Vec<User>, RegistryError> {
         let owners: Vec<Uuid> = user_key::Entity::find()
             .filter(user_key::Column::Fingerprint.eq(key.fingerprint.as_str()))
+            .filter(user_key::Column::Purpose.eq(KeyPurpose::Inbound.as_str()))
             .all(&self.store.read)
             .await
             .attempt("find user by key")?
@@ -249,23 +178,9 @@ impl TryFrom<user::Model> for User {
             expires_at,
             password_hash: Secret::new(row.password_hash),
             token_version: row.token_version,
+            keys_version: row.keys_version,
             created_at: Timestamp(row.created_at),
+            updated_at: Timestamp(row.updated_at),
         })
-    }
-}
-
-impl From<user_key::Model> for UserKey {
-    fn from(row: user_key::Model) -> Self {
-        Self {
-            id: row.id,
-            user: UserId(row.user_id),
-            label: row.label,
-            public_key: PublicKey {
-                canonical: row.public_key,
-                comment: row.comment,
-                fingerprint: row.fingerprint,
-            },
-            created_at: Timestamp(row.created_at),
-        }
     }
 }

@@ -314,6 +314,8 @@ pub(crate) async fn events_are_listed_newest_first(bed: Bed) {
             account: Some(bed.account),
             device: (n % 2 == 0).then_some(device),
             user: None,
+            host: None,
+            task: None,
             level: "warn",
             kind: "auth.failed",
             message: format!("attempt {n}"),

@@ -3,8 +3,8 @@
 use moorline_protocol::Secret;
 use moorline_server::registry::error::{AccountError, ApiClientError, UserError, UserKeyError};
 use moorline_server::registry::model::{
-    AccountId, DeviceId, KeyContext, KeyLimits, NewApiClient, NewUser, Role, Timestamp, UserId,
-    UserStatus,
+    AccountId, DeviceId, KeyContext, KeyLimits, KeyPurpose, NewApiClient, NewUser, NewUserKey,
+    PublicKey, Role, Timestamp, UserId, UserStatus,
 };
 use uuid::Uuid;
 
@@ -46,6 +46,15 @@ pub(crate) async fn the_first_account_is_made_once(bed: Bed) {
     assert!(!registry.suspend_account(AccountId(99), true).await.unwrap());
     // The anonymous account exists for foreign keys and is listed nowhere.
     assert!(registry.account(AccountId(0)).await.unwrap().is_some());
+}
+
+fn login_key(label: &str, public_key: PublicKey) -> NewUserKey {
+    NewUserKey {
+        purpose: KeyPurpose::Inbound,
+        label: label.into(),
+        public_key,
+        private_key: None,
+    }
 }
 
 fn user(account: AccountId, username: &str, short_id: Option<&str>) -> NewUser {
@@ -134,24 +143,28 @@ pub(crate) async fn users_have_keys(bed: Bed) {
         .unwrap()
         .id;
     let key = registry
-        .add_user_key(one, "laptop", public_key(1))
+        .add_user_key(one, login_key("laptop", public_key(1)))
         .await
         .unwrap();
     assert_eq!(
         (key.label.as_str(), key.public_key.comment.as_str()),
         ("laptop", "device 1")
     );
-    let again = registry.add_user_key(one, "again", public_key(1)).await;
+    let again = registry
+        .add_user_key(one, login_key("again", public_key(1)))
+        .await;
     assert!(matches!(again, Err(UserKeyError::Exists)));
     let nobody = UserId(Uuid::new_v4());
-    let unknown = registry.add_user_key(nobody, "x", public_key(1)).await;
+    let unknown = registry
+        .add_user_key(nobody, login_key("x", public_key(1)))
+        .await;
     assert!(matches!(unknown, Err(UserKeyError::UnknownUser)));
     registry
-        .add_user_key(one, "second", public_key(2))
+        .add_user_key(one, login_key("second", public_key(2)))
         .await
         .unwrap();
     registry
-        .add_user_key(two, "shared", public_key(1))
+        .add_user_key(two, login_key("shared", public_key(1)))
         .await
         .unwrap();
     let labels: Vec<_> = registry

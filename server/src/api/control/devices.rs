@@ -271,6 +271,8 @@ async fn record(
         account: Some(device.account),
         device: Some(device.id),
         user: Some(operator.id),
+        host: None,
+        task: None,
         level: "info",
         kind,
         message: format!("{} by {}", kind, operator.username),

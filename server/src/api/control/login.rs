@@ -123,6 +123,8 @@ async fn record(api: &Api, user: Option<&User>, identifier: &str, refused: Optio
         account: user.map(|user| user.account),
         device: None,
         user: user.map(|user| user.id),
+        host: None,
+        task: None,
         level: if refused.is_some() { "warn" } else { "info" },
         kind: if refused.is_some() {
             "auth.failed"

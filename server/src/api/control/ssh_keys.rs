@@ -10,7 +10,7 @@ use super::access::Operator;
 use super::answer::{Json, Refusal, json};
 use crate::api::Api;
 use crate::registry::error::UserKeyError;
-use crate::registry::model::{PublicKey, User, UserId, UserKey};
+use crate::registry::model::{KeyPurpose, NewUserKey, PublicKey, User, UserId, UserKey};
 
 /// Longest label, in characters.
 const MAX_LABEL: usize = 128;
@@ -154,7 +154,13 @@ async fn add(api: &Api, user: UserId, new: NewKey) -> Result<Response, Refusal> 
         .filter(|c| !c.is_control())
         .take(MAX_LABEL)
         .collect();
-    let added = api.registry().add_user_key(user, label.trim(), key).await;
+    let new = NewUserKey {
+        purpose: KeyPurpose::Inbound,
+        label: label.trim().to_owned(),
+        public_key: key,
+        private_key: None,
+    };
+    let added = api.registry().add_user_key(user, new).await;
     let key = added.map_err(|error| match error {
         UserKeyError::Exists => Refusal::conflict("ssh key already exists"),
         UserKeyError::UnknownUser => Refusal::not_found("user not found"),

@@ -121,7 +121,9 @@ mod tests {
             expires_at: None,
             password_hash: Secret::new(String::new()),
             token_version: 3,
+            keys_version: 0,
             created_at: Timestamp(0),
+            updated_at: Timestamp(0),
         }
     }
 

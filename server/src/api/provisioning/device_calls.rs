@@ -187,6 +187,8 @@ async fn record(api: &Api, device: &Device, kind: &'static str) {
         account: Some(device.account),
         device: Some(device.id),
         user: None,
+        host: None,
+        task: None,
         level: "info",
         kind,
         message: format!("{kind} through the provisioning calls: {}", device.name),

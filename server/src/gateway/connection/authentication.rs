@@ -137,6 +137,8 @@ impl Connection {
             account: None,
             device,
             user: None,
+            host: None,
+            task: None,
             level: "warn",
             kind: "auth.failed",
             message: format!("SSH login refused: {reason}"),

@@ -79,6 +79,8 @@ impl Fresh {
             unique_client_id: ActiveValue::Set(None),
             client_version: ActiveValue::Set(None),
             platform: ActiveValue::Set(None),
+            recording_required: ActiveValue::NotSet,
+            direct_tcpip_allowed: ActiveValue::NotSet,
         })
     }
 
@@ -87,6 +89,8 @@ impl Fresh {
             account: Some(AccountId(self.account)),
             device: Some(DeviceId(self.id)),
             user: None,
+            host: None,
+            task: None,
             level: "info",
             kind: "device.created",
             message: format!("device {} made", self.name),

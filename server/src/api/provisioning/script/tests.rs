@@ -8,7 +8,9 @@ use moorline_protocol::script::BEGIN;
 use uuid::Uuid;
 
 use super::*;
-use crate::registry::model::{AccountId, DeviceId, ForwardId, NodeStatus, Timestamp, Wanted};
+use crate::registry::model::{
+    AccessPolicy, AccountId, DeviceId, ForwardId, NodeStatus, Timestamp, Wanted,
+};
 
 /// The shells that devices have.
 const SHELLS: [&[&str]; 2] = [&["dash"], &["busybox", "sh"]];
@@ -39,6 +41,10 @@ fn rendered(shows_dbid: bool) -> String {
         bytes: 0,
         bytes_since: None,
         redirect_token: String::new(),
+        policy: AccessPolicy {
+            recording_required: false,
+            direct_tcpip_allowed: true,
+        },
         forwards: vec![forward.clone()],
     };
     let node = Node {
