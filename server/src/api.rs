@@ -140,6 +140,7 @@ impl Api {
             .merge(control::routes(&self))
             .route("/metrics", get(metrics))
             .route("/openapi.json", get(openapi::document))
+            .merge(openapi::pages())
             .fallback(not_found)
             .with_state(self)
     }
