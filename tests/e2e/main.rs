@@ -26,6 +26,7 @@ mod station;
 mod stock_clients_hold_a_tunnel;
 mod the_agent_says_how_it_stands;
 mod the_client_script_runs_in_small_shells;
+mod the_document_of_the_api_holds;
 mod the_operators_program_does_its_work;
 mod the_tunnel_comes_back;
 mod wrong_credentials_get_the_documented_words;
