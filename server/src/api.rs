@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
+//! | [`apiclients`] | `/v3/apiclients`, `/v3/accounts/…/apiclients` (`contract/apiclients.md`) |
 //! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
 //! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
 //! | [`openapi`] | `/openapi.json` |
@@ -28,6 +29,7 @@ use crate::registry::Registry;
 use crate::registry::model::DeviceId;
 use crate::tunnels::Tunnels;
 
+pub mod apiclients;
 pub mod control;
 mod key_cache;
 mod keys;
@@ -78,6 +80,10 @@ pub struct Identity {
     pub gateway_key: Option<String>,
     /// Calls a minute of an API key that is made without a number of its own.
     pub default_rate_limit: i64,
+    /// Base URL of the pages that explain error codes, no trailing slash; empty is [`Self::api_url`].
+    pub docs_url: String,
+    /// Whether `/v3` refuses plain HTTP.
+    pub require_https: bool,
 }
 
 /// How long a peer may take to send the body of a request.
@@ -87,7 +93,7 @@ struct Shared {
     parts: Parts,
     /// API keys looked up a moment ago, for `create_new_client`.
     recent_keys: KeyCache,
-    /// Calls by API key, over all surfaces.
+    /// Calls by the owner of an API key, over all surfaces.
     key_calls: RateLimiter<String>,
     /// Calls with a quadruple, by device.
     device_calls: RateLimiter<DeviceId>,
@@ -142,6 +148,7 @@ impl Api {
         Router::new()
             .merge(provisioning::routes())
             .merge(control::routes(&self))
+            .merge(apiclients::routes())
             .route("/metrics", get(metrics))
             .route("/openapi.json", get(openapi::document))
             .fallback(not_found)

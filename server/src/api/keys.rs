@@ -53,13 +53,13 @@ impl Api {
         self.0.recent_keys.forget_owner(owner);
     }
 
-    /// Takes one call from the budget of `key`, which all surfaces share.
+    /// Takes one call from the budget of `key`, which all surfaces share. A new secret brings no new budget.
     ///
     /// # Errors
     /// [`Exceeded`] when it is used up.
     pub(super) fn count_key(&self, key: &ApiKey) -> Result<(), Exceeded> {
         match u32::try_from(key.rate_limit) {
-            Ok(per_minute) => self.0.key_calls.take(&key.id, per_minute),
+            Ok(per_minute) => self.0.key_calls.take(&key.owner_id, per_minute),
             // -1 is no limit.
             Err(_) => Ok(()),
         }

@@ -6,6 +6,12 @@ use moorline_protocol::Secret;
 use moorline_protocol::operator::{ApiKeyInfo, DeviceState};
 use uuid::Uuid;
 
+mod api_client;
+
+pub use api_client::{
+    ApiClient, ApiClientFilter, ClientChange, ClientDetails, Grant, KeyChange, Setting, TagFilter,
+};
+
 /// Microseconds since 1970 in UTC; the resolution that SQLite and PostgreSQL both keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -161,8 +167,10 @@ pub struct ApiKey {
     pub rate_limit: i64,
     /// What narrows it.
     pub limits: KeyLimits,
-    /// When made.
+    /// When made, or made anew.
     pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
 }
 
 impl From<ApiKey> for ApiKeyInfo {
