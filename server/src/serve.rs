@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`first_start`] | the first administrator, the first API key |
+//! | [`first_start`] | the first administrator, the first API keys |
 //! | [`announce`] | what is printed, `listening.json` |
 //! | [`supervise`] | signals, systemd |
 
