@@ -13,6 +13,8 @@ use utoipa::openapi::{
     PathsBuilder, Required, ResponseBuilder, SecurityRequirement, Type,
 };
 
+mod apiclients;
+
 /// Name, whether it is required, meaning.
 type Parameter = (&'static str, bool, &'static str);
 
@@ -265,11 +267,15 @@ fn openapi() -> OpenApi {
         .title("Moorline")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Enrols devices and reaches them."));
-    OpenApiBuilder::new()
+    let mut document = OpenApiBuilder::new()
         .info(info.build())
         .paths(paths.build())
         .components(Some(schemes.build()))
-        .build()
+        .build();
+    if let Some(part) = apiclients::part() {
+        document.merge(part);
+    }
+    document
 }
 
 fn provisioning(
@@ -343,6 +349,11 @@ mod tests {
         let devices = &paths["/v1/admin/devices/{device}"];
         assert!(devices["get"].is_object() && devices["patch"].is_object());
         assert_eq!(devices["get"]["parameters"][0]["name"], "device");
+        assert!(paths["/v3/apiclients"]["post"].is_object());
+        assert_eq!(
+            json["components"]["securitySchemes"]["key"]["scheme"],
+            "basic"
+        );
         assert!(json["openapi"].as_str().unwrap().starts_with('3'));
     }
 }
