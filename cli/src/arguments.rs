@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_key, completions, device, key, login, logout, profile, ssh, ssh_config, version, whoami,
+    api_client, api_key, completions, device, key, login, logout, profile, ssh, ssh_config,
+    version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -41,6 +42,9 @@ enum Command {
     Ssh(ssh::Arguments),
     SshConfig(ssh_config::Arguments),
     #[command(subcommand)]
+    ApiClient(api_client::Command),
+    /// Older words for a part of `api-client`
+    #[command(subcommand, hide = true)]
     ApiKey(api_key::Command),
     Completions(completions::Arguments),
     Whoami(whoami::Arguments),
@@ -74,6 +78,7 @@ impl Arguments {
             Command::Key(command) => key::run(&context()?.session()?, command).await,
             Command::Ssh(arguments) => ssh::run(context()?.session()?, arguments).await,
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,
+            Command::ApiClient(command) => api_client::run(&context()?.session()?, command).await,
             Command::ApiKey(command) => api_key::run(&context()?.session()?, command).await,
             Command::Completions(arguments) => completions::run(output, &arguments),
             Command::Whoami(_) => whoami::run(context()?.session()?).await,

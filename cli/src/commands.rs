@@ -1,5 +1,6 @@
 //! The commands, one file per noun.
 
+pub(crate) mod api_client;
 pub(crate) mod api_key;
 pub(crate) mod completions;
 pub(crate) mod device;

@@ -3,7 +3,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
+//! | [`apiclients`] | `/v3/apiclients`, `/v3/accounts/…/apiclients` (`contract/apiclients.md`) |
 //! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
+//! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
 //! | [`openapi`] | `/openapi.json` |
 //!
 //! *Invariant:* handlers see the registry and the tunnels, never SQL and never SSH.
@@ -18,6 +20,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use self::key_cache::KeyCache;
 use crate::forward::PublicPorts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
@@ -26,7 +29,10 @@ use crate::registry::Registry;
 use crate::registry::model::DeviceId;
 use crate::tunnels::Tunnels;
 
+pub mod apiclients;
 pub mod control;
+mod key_cache;
+mod keys;
 pub mod log_line;
 pub mod openapi;
 pub mod provisioning;
@@ -74,6 +80,10 @@ pub struct Identity {
     pub gateway_key: Option<String>,
     /// Calls a minute of an API key that is made without a number of its own.
     pub default_rate_limit: i64,
+    /// Base URL of the pages that explain error codes, no trailing slash; empty is [`Self::api_url`].
+    pub docs_url: String,
+    /// Whether `/v3` refuses plain HTTP.
+    pub require_https: bool,
 }
 
 /// How long a peer may take to send the body of a request.
@@ -82,8 +92,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 struct Shared {
     parts: Parts,
     /// API keys looked up a moment ago, for `create_new_client`.
-    recent_keys: provisioning::KeyCache,
-    /// Calls by API key, over all surfaces.
+    recent_keys: KeyCache,
+    /// Calls by the owner of an API key, over all surfaces.
     key_calls: RateLimiter<String>,
     /// Calls with a quadruple, by device.
     device_calls: RateLimiter<DeviceId>,
@@ -110,7 +120,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             parts,
-            recent_keys: provisioning::KeyCache::default(),
+            recent_keys: KeyCache::default(),
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
@@ -138,6 +148,7 @@ impl Api {
         Router::new()
             .merge(provisioning::routes())
             .merge(control::routes(&self))
+            .merge(apiclients::routes())
             .route("/metrics", get(metrics))
             .route("/openapi.json", get(openapi::document))
             .merge(openapi::pages())

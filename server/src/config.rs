@@ -137,6 +137,10 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// HTTP connections held at once.
     pub http_connections: usize,
+    /// Whether `/v3` refuses plain HTTP.
+    pub require_https: bool,
+    /// Base URL of the pages that explain error codes, if it is not the server's own.
+    pub docs_url: Option<String>,
     /// SSH addresses.
     pub ssh: Vec<SocketAddr>,
     /// SSH port as seen from outside, if it is not the one bound.
@@ -202,7 +206,9 @@ impl Config {
             public_host,
             ports: ports.map_or(DEFAULT_PORTS, |PortRange(from, to)| (from, to)),
             http,
-            public_url: file.http.public_url.map(public_url).transpose()?,
+            public_url: base_url("http.public_url", file.http.public_url)?,
+            docs_url: base_url("http.docs_url", file.http.docs_url)?,
+            require_https: file.http.require_https,
             tls: tls(file.tls, overrides.tls_self_signed)?,
             http_connections: file
                 .http
@@ -305,16 +311,18 @@ fn check_region(region: &str) -> Result<(), ConfigError> {
         .ok_or_else(|| invalid("region", "must be 1 to 64 characters of A-Z a-z 0-9 . _ -"))
 }
 
-fn public_url(url: String) -> Result<String, ConfigError> {
+/// A base URL without a slash at its end.
+fn base_url(key: &'static str, url: Option<String>) -> Result<Option<String>, ConfigError> {
+    let Some(url) = url else { return Ok(None) };
     let url = url.trim_end_matches('/').to_owned();
     let rest = url
         .strip_prefix("http://")
         .or_else(|| url.strip_prefix("https://"));
     let plain = |c: char| c.is_ascii_graphic() && !"'\"<>\\^`{|}?#".contains(c);
     match rest {
-        Some(rest) if !rest.is_empty() && rest.chars().all(plain) => Ok(url),
+        Some(rest) if !rest.is_empty() && rest.chars().all(plain) => Ok(Some(url)),
         _ => Err(invalid(
-            "http.public_url",
+            key,
             "must be a URL such as https://moorline.example.org",
         )),
     }

@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`first_start`] | the first administrator, the first API key |
+//! | [`first_start`] | the first administrator, the first API keys |
 //! | [`announce`] | what is printed, `listening.json` |
 //! | [`supervise`] | signals, systemd |
 
@@ -313,6 +313,8 @@ fn identity(
         host_key: gateway.host_key_line().to_owned(),
         gateway_key: Some(gateway.gateway_key_line().to_owned()),
         default_rate_limit: config.default_rate_limit.into(),
+        docs_url: config.docs_url.clone().unwrap_or_default(),
+        require_https: config.require_https,
     })
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod a_blocked_device_is_refused_on_every_path;
+mod a_compatible_sdk_manages_api_clients;
 mod a_device_behind_a_captive_portal_waits;
 mod a_full_or_read_only_disk_stops_nothing;
 mod a_killed_server_forgets_no_answered_client;

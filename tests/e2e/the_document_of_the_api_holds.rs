@@ -70,7 +70,7 @@ fn what_schemathesis_makes_up_from_the_document_breaks_nothing() {
         "[auth.openapi.token]\nbearer = \"{}\"\n\
          [auth.openapi.api_key]\napi_key = \"{secret}\"\n\
          [auth.openapi.openport_token]\napi_key = \"{secret}\"\n\
-         [auth.openapi.basic]\nusername = \"{id}\"\npassword = \"{secret}\"\n",
+         [auth.openapi.key]\nusername = \"{id}\"\npassword = \"{secret}\"\n",
         token(&server)
     );
     let file = folder.path().join("schemathesis.toml");

@@ -133,6 +133,111 @@ fn fingerprint(key: &KeyPair) -> String {
 }
 
 #[test]
+fn an_operator_manages_api_clients() {
+    let server = TestServer::start();
+    let home = Home(TempDir::new().unwrap());
+    let login = [
+        "login",
+        &server.url(),
+        "--username",
+        ADMIN_USER,
+        "--password-stdin",
+    ];
+    let password = format!("{ADMIN_PASSWORD}\n");
+    run_with_input(&mut home.command(&login), password.as_bytes()).ok();
+    let client = |line: &[&str]| home.json(&[&["api-client"], line].concat());
+    let code = |line: &[&str]| home.run(&[&["api-client"], line].concat()).code;
+
+    // Made with its key, which enrols devices.
+    let made = client(&[
+        "create",
+        "--friendly-name",
+        "Camera line 3",
+        "--tags",
+        "factory,line3",
+        "--prefix",
+        "cam",
+        "--uses",
+        "5",
+    ]);
+    assert_eq!(made["apiClient"]["name"], "camera_line_3");
+    let first = made["apiKey"]["secret"].as_str().unwrap();
+    let enrolled = server.api(first).create(&[]);
+    assert_eq!(enrolled["client_name"], "cam000001");
+
+    // Listed by tags, shown, changed; a secret is where the key is asked for and nowhere else.
+    let names = |line: &[&str]| -> Vec<String> {
+        let listed = client(&[&["list"], line].concat());
+        let listed = listed["apiClients"].as_array().unwrap();
+        let names = listed.iter().map(|client| client["name"].as_str());
+        names.map(|name| name.unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&[]), ["root", "first-devices", "camera_line_3"]);
+    assert_eq!(names(&["--tags", "-factory"]), ["root", "first-devices"]);
+    let shown = home.run(&["api-client", "show", "CAMERA_LINE_3"]).ok();
+    assert!(
+        shown.contains("factory,line3") && !shown.contains(first),
+        "{shown}"
+    );
+    let line = [
+        "update",
+        "camera_line_3",
+        "--description",
+        "x",
+        "--tags",
+        "none",
+        "--lock",
+    ];
+    let changed = client(&line);
+    assert_eq!(
+        (&changed["description"], &changed["locked"]),
+        (&"x".into(), &true.into())
+    );
+    assert!(changed.get("tags").is_none());
+    assert_eq!(code(&["update", "camera_line_3", "--name", "other"]), 1);
+    assert_eq!(code(&["rm", "camera_line_3", "--yes"]), 1);
+    client(&["update", "camera_line_3", "--unlock"]);
+
+    // Its key: shown, changed with the other limits kept, made anew, refused when it is gone.
+    let key = client(&["key", "show", "camera_line_3"]);
+    assert_eq!(
+        (key["secret"].as_str(), &key["limits"]["uses"]),
+        (Some(first), &4.into())
+    );
+    let set = [
+        "key",
+        "set",
+        "camera_line_3",
+        "--rate-limit",
+        "-1",
+        "--uses",
+        "9",
+    ];
+    let set = client(&set);
+    assert_eq!(
+        set["limits"],
+        serde_json::json!({"prefix": "cam", "uses": 9})
+    );
+    assert_eq!(
+        (set["rateLimit"].as_i64(), set["secret"].as_str()),
+        (Some(-1), Some(first))
+    );
+    assert_eq!(
+        code(&["key", "regenerate", "camera_line_3"]),
+        2,
+        "nobody is here to answer"
+    );
+    let renewed = client(&["key", "regenerate", "camera_line_3", "--yes"]);
+    let second = renewed["secret"].as_str().unwrap();
+    assert_eq!(server.api(first).call("device_list", &[]).error().0, 32);
+    assert_eq!(server.api(second).devices().len(), 1);
+    home.run(&["api-client", "rm", "camera_line_3", "--yes"])
+        .ok();
+    assert_eq!(server.api(second).call("device_list", &[]).error().0, 32);
+    assert_eq!(code(&["show", "camera_line_3"]), 3);
+}
+
+#[test]
 fn every_shell_gets_its_completion_and_a_server_that_is_away_is_said_to_be() {
     let home = Home(TempDir::new().unwrap());
     for shell in ["bash", "zsh", "fish"] {

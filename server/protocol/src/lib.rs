@@ -7,11 +7,13 @@
 //! | [`control`] | messages on the `moorline` channel of a tunnel |
 //! | [`flow`] | credits: how one slow reader is kept from stalling a tunnel |
 //! | [`operator`] | JSON that the CLI exchanges with the server |
+//! | [`apiclients`] | JSON of API clients and their keys (`contract/apiclients.md`) |
 //! | [`scope`] | scopes of an API key |
 //! | [`secret`] | a wrapper for values that must never be printed |
 //!
 //! *Invariant:* no I/O, no clock, no randomness; everything here is data and pure functions.
 
+pub mod apiclients;
 pub mod control;
 pub mod flow;
 pub mod operator;

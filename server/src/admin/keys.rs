@@ -1,24 +1,22 @@
-//! `admin key create|list|revoke`.
+//! `admin key create|list|regenerate|revoke`.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use moorline_protocol::Secret;
 use moorline_protocol::operator::{ApiKeyInfo, ApiKeyList};
-use moorline_protocol::scope::{DEFAULT_SCOPES, Scope};
+use moorline_protocol::scope::Scope;
 use serde::Serialize;
 
 use super::table::table;
 use super::{AccountChoice, AdminError, json, note};
+use crate::api::apiclients::rules;
 use crate::registry::Registry;
-use crate::registry::error::ApiClientError;
-use crate::registry::model::{KeyContext, KeyLimits, NewApiClient, Timestamp};
+use crate::registry::error::{ApiClientError, ChangeClientError};
+use crate::registry::model::{ApiKey, Grant, KeyContext, KeyLimits, NewApiClient, Timestamp};
 
 /// Calls per minute of a key that was given no limit.
 const DEFAULT_RATE_LIMIT: i64 = 600;
-const RATE_LIMIT_MAX: i64 = 1_000_000;
-const UNLIMITED: i64 = -1;
-const NAME_CHARS: usize = 64;
-const PREFIX_CHARS: usize = 32;
 
 /// Verbs of `admin key`.
 #[derive(Debug, Subcommand)]
@@ -34,7 +32,19 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Take a key out of use, at once and for good
+    /// Make the id and the secret of a key anew and print them; the old ones are refused at once
+    Regenerate {
+        /// Id or name of the API client, such as root
+        #[arg(value_name = "ID|NAME")]
+        client: String,
+        #[command(flatten)]
+        #[doc(hidden)]
+        account: AccountArg,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a key out of use, at once and for good, locked or not
     Revoke {
         /// Id of the key, or name it was made with
         #[arg(value_name = "ID|NAME")]
@@ -97,21 +107,23 @@ pub(super) async fn run(command: KeyCommand, registry: &Registry) -> Result<Stri
     match command {
         KeyCommand::Create(args) => create(args, registry).await,
         KeyCommand::List { account, json } => list(&account.choice, json, registry).await,
+        KeyCommand::Regenerate {
+            client,
+            account,
+            json,
+        } => regenerate(&client, &account.choice, json, registry).await,
         KeyCommand::Revoke { key, account } => revoke(&key, &account.choice, registry).await,
     }
 }
 
 async fn create(args: CreateKey, registry: &Registry) -> Result<String, AdminError> {
     let attempt = format!("make API key `{}`", args.name);
-    if !is_name(&args.name) {
+    if !rules::is_client_name(&args.name) {
         let cause = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter";
         return Err(AdminError::new(attempt, cause));
     }
     let account = args.account.find(registry).await?;
-    let scope = args.scope.unwrap_or_else(|| {
-        let default = DEFAULT_SCOPES.iter();
-        default.map(|scope| scope.as_str().to_owned()).collect()
-    });
+    let scope = args.scope.unwrap_or_else(rules::default_scopes);
     let new = NewApiClient {
         name: Some(args.name),
         context: KeyContext::Account,
@@ -136,12 +148,22 @@ async fn create(args: CreateKey, registry: &Registry) -> Result<String, AdminErr
     })?;
     let message = format!("API key {} made", key.owner_name);
     note(registry, &account, None, "api_key.created", message).await;
+    shown(key, secret, account.name, args.json)
+}
+
+/// A key just made or made anew, with its secret.
+fn shown(
+    key: ApiKey,
+    secret: Secret<String>,
+    account: String,
+    as_json: bool,
+) -> Result<String, AdminError> {
     let made = Made {
         key: key.into(),
         secret: secret.into_exposed(),
-        account: account.name,
+        account,
     };
-    if args.json {
+    if as_json {
         return json(&made);
     }
     Ok(format!(
@@ -182,6 +204,30 @@ async fn list(
     Ok(table(heading, &rows))
 }
 
+async fn regenerate(
+    client: &str,
+    account: &AccountChoice,
+    as_json: bool,
+    registry: &Registry,
+) -> Result<String, AdminError> {
+    let account = account.find(registry).await?;
+    let attempt = format!("regenerate key of API client `{client}`");
+    // Whoever holds the data folder may give everything.
+    let grant = Grant::Everything;
+    let made = registry.regenerate_api_key(account.id, client, &grant);
+    let (key, secret) = made.await.map_err(|error| match error {
+        ChangeClientError::Unknown => {
+            let cause = format!("account `{}` has none of this id or name", account.name);
+            let hint = "`moorline-server admin key list` shows what there is, `admin key create` makes one";
+            AdminError::new(&attempt, cause).hint(hint)
+        }
+        error => AdminError::new(&attempt, error),
+    })?;
+    let message = format!("API key of {} regenerated", key.owner_name);
+    note(registry, &account, None, "api_key.regenerated", message).await;
+    shown(key, secret, account.name, as_json)
+}
+
 async fn revoke(
     key: &str,
     account: &AccountChoice,
@@ -203,16 +249,6 @@ async fn revoke(
     Ok(String::new())
 }
 
-fn is_name(name: &str) -> bool {
-    (1..=NAME_CHARS).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(is_name_char)
-}
-
-const fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
-}
-
 fn scope(text: &str) -> Result<String, String> {
     Scope::check(text)
         .map(|()| text.to_owned())
@@ -220,9 +256,7 @@ fn scope(text: &str) -> Result<String, String> {
 }
 
 fn prefix(text: &str) -> Result<String, String> {
-    let fits = (1..=PREFIX_CHARS).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(is_name_char);
+    let fits = rules::is_prefix(text);
     fits.then(|| text.to_owned()).ok_or_else(|| {
         "a prefix has at most 32 of A-Z a-z 0-9 . _ - and begins with a letter or digit".into()
     })
@@ -231,7 +265,7 @@ fn prefix(text: &str) -> Result<String, String> {
 fn rate_limit(text: &str) -> Result<i64, String> {
     text.parse()
         .ok()
-        .filter(|limit| *limit == UNLIMITED || (1..=RATE_LIMIT_MAX).contains(limit))
+        .filter(|limit| rules::is_rate_limit(*limit))
         .ok_or_else(|| "a number from 1 to 1000000, or -1 for no limit".into())
 }
 

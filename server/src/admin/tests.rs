@@ -108,6 +108,41 @@ async fn a_key_is_made_listed_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_key_is_made_anew_also_while_locked() {
+    use crate::registry::model::{ClientChange, Grant};
+    let folder = Folder::make().await;
+    let made = folder.json("key create --name root --json").await;
+    let account = folder.registry.first_account().await.unwrap().id;
+    let lock = ClientChange {
+        locked: Some(true),
+        ..ClientChange::default()
+    };
+    let locked = folder
+        .registry
+        .change_api_client(account, "root", lock, &Grant::Everything);
+    locked.await.unwrap();
+    let anew = folder.json("key regenerate ROOT --json").await;
+    assert_ne!(
+        (&anew["id"], &anew["secret"]),
+        (&made["id"], &made["secret"])
+    );
+    assert_eq!(anew["scope"], made["scope"]);
+    let found = async |made: &Value| {
+        let secret = made["secret"].as_str().unwrap();
+        folder.registry.api_key_by_secret(secret).await.unwrap()
+    };
+    assert!(found(&made).await.is_none());
+    assert_eq!(found(&anew).await.unwrap().id, anew["id"]);
+    let plain = folder.run("key regenerate root").await;
+    assert!(plain.starts_with("id      _key_"), "{plain}");
+    let unknown = folder.try_run("key regenerate nobody").await.unwrap_err();
+    assert!(unknown.contains("\nhint: "), "{unknown}");
+    folder.run("account create second").await;
+    let foreign = "key regenerate root --account second";
+    assert!(folder.try_run(foreign).await.is_err());
+}
+
+#[tokio::test]
 async fn bad_arguments_of_a_key_are_refused() {
     let folder = Folder::make().await;
     let refused = [

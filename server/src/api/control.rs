@@ -8,7 +8,7 @@
 //! | [`answer`] | JSON and errors on the wire, bodies read |
 //! | [`login`] | name and password for a token |
 //! | [`ssh_keys`] | the keys of a user |
-//! | [`devices`], [`api_keys`], [`gateway`] | what operators see and change |
+//! | [`devices`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
 //! | [`health`] | `/healthz` |
 
 use axum::Router;
@@ -19,6 +19,7 @@ use super::Api;
 
 mod access;
 mod answer;
+mod api_clients;
 mod api_keys;
 mod devices;
 mod gateway;
@@ -58,6 +59,22 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
             get(api_keys::list).post(api_keys::create),
         )
         .route("/v1/admin/api-keys/{key}", delete(api_keys::revoke))
+        .route(
+            "/v1/admin/api-clients",
+            get(api_clients::list).post(api_clients::create),
+        )
+        .route(
+            "/v1/admin/api-clients/{client}",
+            get(api_clients::show)
+                .put(api_clients::change)
+                .delete(api_clients::remove),
+        )
+        .route(
+            "/v1/admin/api-clients/{client}/apikey",
+            get(api_clients::show_key)
+                .put(api_clients::change_key)
+                .post(api_clients::regenerate_key),
+        )
         .layer(middleware::from_fn_with_state(
             api.clone(),
             access::remember_token,

@@ -13,6 +13,7 @@ use utoipa::openapi::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+mod apiclients;
 mod operators;
 mod provisioning;
 
@@ -48,14 +49,6 @@ fn openapi() -> OpenApi {
             SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("api_key"))),
         )
         .security_scheme(
-            "basic",
-            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Basic).build()),
-        )
-        .security_scheme(
-            "openport_token",
-            SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("token"))),
-        )
-        .security_scheme(
             "token",
             SecurityScheme::Http(
                 HttpBuilder::new()
@@ -68,11 +61,15 @@ fn openapi() -> OpenApi {
         .title("Moorline")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Enrols devices and reaches them."));
-    OpenApiBuilder::new()
+    let mut document = OpenApiBuilder::new()
         .info(info.build())
         .paths(paths.build())
         .components(Some(schemes.build()))
-        .build()
+        .build();
+    for part in [apiclients::part()].into_iter().flatten() {
+        document.merge(part);
+    }
+    document
 }
 
 fn requirement(scheme: &str) -> SecurityRequirement {
@@ -97,6 +94,11 @@ mod tests {
         let devices = &paths["/v1/admin/devices/{device}"];
         assert!(devices["get"].is_object() && devices["patch"].is_object());
         assert_eq!(devices["get"]["parameters"][0]["name"], "device");
+        assert!(paths["/v3/apiclients"]["post"].is_object());
+        assert_eq!(
+            json["components"]["securitySchemes"]["key"]["scheme"],
+            "basic"
+        );
         assert!(json["openapi"].as_str().unwrap().starts_with('3'));
     }
 }

@@ -51,6 +51,10 @@ pub struct HttpFile {
     pub public_url: Option<String>,
     /// Connections held at once.
     pub connections: Option<usize>,
+    /// Refuses `/v3` over plain HTTP; meant for production.
+    pub require_https: bool,
+    /// Base URL of the pages that explain the error codes of `/v3`; the server itself when absent.
+    pub docs_url: Option<String>,
 }
 
 /// `[tls]`

@@ -1,24 +1,38 @@
 //! API clients and their keys (API client contract). A secret is kept sealed, and found by a keyed hash.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `rows` | rows from and into the domain |
+//! | `naming` | names made up here |
+//! | `list` | finding, filters, pages |
+//! | `change` | updates, locks, new secrets, removal |
+//! | `contexts` | devices that a context names |
 
 use std::collections::HashMap;
 
 use moorline_protocol::Secret;
-use moorline_protocol::scope::Scope;
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, EntityTrait as _};
 use sea_orm::{QueryFilter as _, QueryOrder as _};
-use uuid::Uuid;
 
 use super::entity::{api_client, api_key};
 use super::error::{ApiClientError, Attempt as _, RegistryError};
-use super::model::{AccountId, ApiKey, DeviceId, KeyContext, KeyLimits, NewApiClient, Timestamp};
+use super::model::{AccountId, ApiClient, ApiKey, ClientDetails, NewApiClient, Timestamp};
 use super::{Registry, folded};
 use crate::random;
 
+mod change;
+mod contexts;
+mod list;
+mod naming;
+mod rows;
+
+pub(super) use rows::{ACCOUNT_CONTEXT, has_scope};
+
 /// What the keyed hash of a secret is for.
 const SECRET_HASH: &str = "api key secret";
-/// How [`KeyContext::Account`] is kept.
-pub(super) const ACCOUNT_CONTEXT: &str = "account";
+/// How often a name is made up when others take those that were free a moment before.
+const NAME_ATTEMPTS: usize = 5;
 
 impl Registry {
     /// Makes an API client and its key; the secret is in the answer alone.
@@ -30,16 +44,52 @@ impl Registry {
         account: AccountId,
         new: NewApiClient,
     ) -> Result<(ApiKey, Secret<String>), ApiClientError> {
+        let made = self.create_detailed_api_client(account, new, ClientDetails::default());
+        let (_, key, secret) = made.await?;
+        Ok((key, secret))
+    }
+
+    /// As [`Self::create_api_client`], with what it is beside its name and its key. Without a name it gets one made
+    /// of its friendly name, or by chance.
+    ///
+    /// # Errors
+    /// [`ApiClientError`].
+    pub async fn create_detailed_api_client(
+        &self,
+        account: AccountId,
+        new: NewApiClient,
+        details: ClientDetails,
+    ) -> Result<(ApiClient, ApiKey, Secret<String>), ApiClientError> {
+        let given = new.name.is_some();
+        for _ in 0..NAME_ATTEMPTS {
+            let made = self.insert_api_client(account, &new, &details).await;
+            // Of a name made here another process may have been faster.
+            if given || !matches!(made, Err(ApiClientError::NameTaken)) {
+                return made;
+            }
+        }
+        Err(ApiClientError::NameTaken)
+    }
+
+    async fn insert_api_client(
+        &self,
+        account: AccountId,
+        new: &NewApiClient,
+        details: &ClientDetails,
+    ) -> Result<(ApiClient, ApiKey, Secret<String>), ApiClientError> {
         let now = Timestamp::now();
         let secret = random::api_key_secret();
-        let client = client_row(account, new.name.clone(), now);
-        let key = self.key_row(account, &client, new, &secret, now)?;
         let transaction = self.store.begin().await?;
-        let client = match client
-            .insert(&transaction)
-            .await
-            .attempt("create API client")
-        {
+        let name = match &new.name {
+            Some(name) => name.clone(),
+            None => {
+                naming::made_up(&transaction, account, details.friendly_name.as_deref()).await?
+            }
+        };
+        let client = rows::client_row(account, name, details.clone(), now);
+        let key = self.key_row(account, &client, new, &secret, now)?;
+        let inserted = client.insert(&transaction).await;
+        let client = match inserted.attempt("create API client") {
             Ok(client) => client,
             Err(error) if error.unique_violation().is_some() => {
                 return Err(ApiClientError::NameTaken);
@@ -48,36 +98,35 @@ impl Registry {
         };
         let key = key.insert(&transaction).await.attempt("create API key")?;
         transaction.commit().await.attempt("create API client")?;
-        Ok((api_key(key, client.name)?, Secret::new(secret)))
+        let key = rows::api_key(key, client.name.clone())?;
+        Ok((rows::client(client)?, key, Secret::new(secret)))
     }
 
     fn key_row(
         &self,
         account: AccountId,
         client: &api_client::ActiveModel,
-        new: NewApiClient,
+        new: &NewApiClient,
         secret: &str,
         now: Timestamp,
     ) -> Result<api_key::ActiveModel, RegistryError> {
         let id = random::id("_key_");
-        let sealed = self.store.keys.seal(&seal_place(&id), secret.as_bytes());
-        let (context_kind, context_ids) = context_columns(&new.context);
+        let limits = new.limits.clone();
+        let (context_kind, context_ids) = rows::context_columns(&new.context);
         Ok(api_key::ActiveModel {
+            secret_sealed: ActiveValue::Set(self.seal_secret(&id, secret)?),
             id: ActiveValue::Set(id),
             api_client_id: client.id.clone(),
             account_id: ActiveValue::Set(account.0),
             secret_hash: ActiveValue::Set(self.secret_hash(secret)),
-            secret_sealed: ActiveValue::Set(sealed.map_err(|_| RegistryError::Seal {
-                attempt: "seal secret of API key",
-            })?),
             context_kind: ActiveValue::Set(context_kind.to_owned()),
-            context_ids: ActiveValue::Set(json_list(&context_ids)),
-            scope: ActiveValue::Set(json_list(&new.scope)),
+            context_ids: ActiveValue::Set(rows::json_list(&context_ids)),
+            scope: ActiveValue::Set(rows::json_list(&new.scope)),
             rate_limit: ActiveValue::Set(new.rate_limit),
-            limit_prefix: ActiveValue::Set(new.limits.prefix),
-            limit_region: ActiveValue::Set(new.limits.region),
-            limit_uses: ActiveValue::Set(new.limits.uses),
-            limit_expires_at: ActiveValue::Set(new.limits.expires_at.map(|at| at.0)),
+            limit_prefix: ActiveValue::Set(limits.prefix),
+            limit_region: ActiveValue::Set(limits.region),
+            limit_uses: ActiveValue::Set(limits.uses),
+            limit_expires_at: ActiveValue::Set(limits.expires_at.map(|at| at.0)),
             created_at: ActiveValue::Set(now.0),
             modified_at: ActiveValue::Set(now.0),
         })
@@ -108,7 +157,7 @@ impl Registry {
             .filter_map(|row| {
                 names
                     .remove(&row.api_client_id)
-                    .map(|name| api_key(row, name))
+                    .map(|name| rows::api_key(row, name))
             })
             .collect()
     }
@@ -161,82 +210,22 @@ impl Registry {
             .one(&self.store.read)
             .await
             .attempt("find API client")?;
-        client.map(|client| api_key(row, client.name)).transpose()
+        client
+            .map(|client| rows::api_key(row, client.name))
+            .transpose()
+    }
+
+    fn seal_secret(&self, key: &str, secret: &str) -> Result<Vec<u8>, RegistryError> {
+        let sealed = self
+            .store
+            .keys
+            .seal(&rows::seal_place(key), secret.as_bytes());
+        sealed.map_err(|_| RegistryError::Seal {
+            attempt: "seal secret of API key",
+        })
     }
 
     fn secret_hash(&self, secret: &str) -> Vec<u8> {
         self.store.keys.keyed_hash(SECRET_HASH, secret.as_bytes())
     }
-}
-
-fn client_row(account: AccountId, name: Option<String>, now: Timestamp) -> api_client::ActiveModel {
-    let name = name.unwrap_or_else(random::api_client_name);
-    api_client::ActiveModel {
-        id: ActiveValue::Set(random::id("_api_")),
-        account_id: ActiveValue::Set(account.0),
-        name_folded: ActiveValue::Set(folded(&name)),
-        friendly_name: ActiveValue::Set(name.clone()),
-        name: ActiveValue::Set(name),
-        description: ActiveValue::Set(None),
-        tags: ActiveValue::Set(None),
-        locked: ActiveValue::Set(false),
-        created_at: ActiveValue::Set(now.0),
-        modified_at: ActiveValue::Set(now.0),
-    }
-}
-
-fn seal_place(key: &str) -> String {
-    format!("api_keys.secret {key}")
-}
-
-fn json_list(items: &[String]) -> String {
-    serde_json::Value::from(items.to_vec()).to_string()
-}
-
-fn context_columns(context: &KeyContext) -> (&'static str, Vec<String>) {
-    match context {
-        KeyContext::Account => (ACCOUNT_CONTEXT, Vec::new()),
-        KeyContext::Devices(ids) => ("device", ids.iter().map(ToString::to_string).collect()),
-        KeyContext::Apps(ids) => ("app", ids.clone()),
-    }
-}
-
-fn context(row: &api_key::Model) -> Option<KeyContext> {
-    let ids: Vec<String> = serde_json::from_str(&row.context_ids).ok()?;
-    match row.context_kind.as_str() {
-        ACCOUNT_CONTEXT => Some(KeyContext::Account),
-        "device" => ids
-            .iter()
-            .map(|id| Uuid::parse_str(id).ok().map(DeviceId))
-            .collect::<Option<_>>()
-            .map(KeyContext::Devices),
-        "app" => Some(KeyContext::Apps(ids)),
-        _ => None,
-    }
-}
-
-/// Whether the list of scopes of a key holds `scope`.
-pub(super) fn has_scope(row: &api_key::Model, scope: Scope) -> bool {
-    serde_json::from_str::<Vec<String>>(&row.scope)
-        .is_ok_and(|scopes| scopes.iter().any(|text| text == scope.as_str()))
-}
-
-fn api_key(row: api_key::Model, owner_name: String) -> Result<ApiKey, RegistryError> {
-    let damaged = |column| RegistryError::Damaged { column };
-    Ok(ApiKey {
-        context: context(&row).ok_or_else(|| damaged("api_keys.context"))?,
-        scope: serde_json::from_str(&row.scope).map_err(|_| damaged("api_keys.scope"))?,
-        id: row.id,
-        owner_id: row.api_client_id,
-        owner_name,
-        account: AccountId(row.account_id),
-        rate_limit: row.rate_limit,
-        limits: KeyLimits {
-            prefix: row.limit_prefix,
-            region: row.limit_region,
-            uses: row.limit_uses,
-            expires_at: row.limit_expires_at.map(Timestamp),
-        },
-        created_at: Timestamp(row.created_at),
-    })
 }

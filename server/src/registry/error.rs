@@ -146,6 +146,26 @@ pub enum ApiClientError {
     Registry(#[from] RegistryError),
 }
 
+/// Why an API client or its key stays as it is (API client contract section 4).
+#[derive(Clone, Debug, Error)]
+pub enum ChangeClientError {
+    /// The account has no such API client.
+    #[error("API client not found")]
+    Unknown,
+    /// It is locked.
+    #[error("API client is locked")]
+    Locked,
+    /// Names are unique in the account without regard to case.
+    #[error("an API client of this name exists already")]
+    NameTaken,
+    /// The caller would give or see a scope that is not theirs.
+    #[error("scope {0} is not the caller's own")]
+    Beyond(String),
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 /// Why no device was made (provisioning contract section 4.1).
 #[derive(Clone, Debug, Error)]
 pub enum CreateDeviceError {

@@ -42,6 +42,12 @@ macro_rules! texts {
 }
 use texts;
 
+mod api_client;
+
+pub use api_client::{
+    ApiClient, ApiClientFilter, ClientChange, ClientDetails, Grant, KeyChange, Setting, TagFilter,
+};
+
 /// Microseconds since 1970 in UTC; the resolution that SQLite and PostgreSQL both keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -227,8 +233,10 @@ pub struct ApiKey {
     pub rate_limit: i64,
     /// What narrows it.
     pub limits: KeyLimits,
-    /// When made.
+    /// When made, or made anew.
     pub created_at: Timestamp,
+    /// When it was changed last.
+    pub modified_at: Timestamp,
 }
 
 impl From<ApiKey> for ApiKeyInfo {

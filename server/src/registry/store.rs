@@ -142,7 +142,8 @@ impl Store {
         work(&mut self.ports.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn is_sqlite(&self) -> bool {
+    /// Whether the database is SQLite; the other is PostgreSQL.
+    pub(super) fn is_sqlite(&self) -> bool {
         self.write.get_database_backend() == DbBackend::Sqlite
     }
 }

@@ -37,6 +37,23 @@ impl Timestamp {
         Self(self.0 - self.0.rem_euclid(MICROS_PER_SECOND)).to_rfc3339()
     }
 
+    /// `2026-11-22T03:24:17.512Z`, always with three digits (API client contract section 2).
+    #[must_use]
+    pub fn to_millis(self) -> String {
+        let at = self.date_time();
+        let (date, time) = (at.date(), at.time());
+        format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
+        )
+    }
+
     /// Reads an RFC 3339 time of any offset.
     ///
     /// # Errors
@@ -85,6 +102,16 @@ mod tests {
             "2026-11-22T03:24:17.5Z"
         );
         assert!(Timestamp::from_rfc3339("tomorrow").is_err());
+    }
+
+    #[test]
+    fn milliseconds_always_have_three_digits() {
+        for (text, shown) in [
+            ("2026-11-22T03:24:17Z", "2026-11-22T03:24:17.000Z"),
+            ("2026-01-02T03:04:05.0129Z", "2026-01-02T03:04:05.012Z"),
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(text).unwrap().to_millis(), shown);
+        }
     }
 
     #[test]

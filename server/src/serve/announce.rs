@@ -107,6 +107,10 @@ fn lines(identity: &Identity, config: &Config, welcome: &Welcome) -> String {
         lines.push(format!("  administrator:  {}", admin.username));
         lines.push(format!("  password:       {password}"));
     }
+    if let Some(key) = &welcome.root_key {
+        lines.push(format!("  root key id:    {}", key.id));
+        lines.push(format!("  root secret:    {}", key.secret.expose()));
+    }
     if let Some(key) = &welcome.enrolment_key {
         let pin = identity
             .api_pin

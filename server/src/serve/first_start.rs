@@ -1,9 +1,11 @@
-//! What a new server needs to be of use: an account, an administrator, a key that enrols devices.
+//! What a new server needs to be of use: an account, an administrator, a key that may do everything, one that enrols
+//! devices.
 
 use moorline_protocol::Secret;
-use moorline_protocol::scope::DEFAULT_SCOPES;
+use moorline_protocol::scope::Scope;
 
 use super::ServeError;
+use crate::api::apiclients::rules;
 use crate::config::Config;
 use crate::passwords::Passwords;
 use crate::random;
@@ -13,14 +15,26 @@ use crate::registry::model::{AccountId, KeyContext, KeyLimits, NewApiClient, New
 
 /// Name of the API client whose key enrols the first devices.
 const ENROLMENT_CLIENT: &str = "first-devices";
+/// Name of the API client that may do everything in the first account (API client contract section 1).
+const ROOT_CLIENT: &str = "root";
 
 /// What was made at this start; printed once and kept nowhere in clear.
 #[derive(Default)]
 pub(super) struct Welcome {
     /// The first administrator.
     pub(super) admin: Option<NewAdmin>,
+    /// The key of the API client `root`.
+    pub(super) root_key: Option<NewKey>,
     /// Secret of a key that enrols devices.
     pub(super) enrolment_key: Option<Secret<String>>,
+}
+
+/// A key just made.
+pub(super) struct NewKey {
+    /// `_key_` and 18 digits.
+    pub(super) id: String,
+    /// Shown this once.
+    pub(super) secret: Secret<String>,
 }
 
 /// The first administrator.
@@ -42,34 +56,38 @@ pub(super) async fn prepare(
     if !first_time {
         return Ok(Welcome::default());
     }
-    // The key first: an administrator is the sign that the first start was complete.
-    let enrolment_key = enrolment_key(config, registry, account).await?;
+    // The keys first: an administrator is the sign that the first start was complete.
+    let every = Scope::ALL.map(|scope| scope.as_str().to_owned()).to_vec();
+    let root_key = new_key(config, registry, account, ROOT_CLIENT, every).await?;
+    let default = rules::default_scopes();
+    let enrolment_key = new_key(config, registry, account, ENROLMENT_CLIENT, default).await?;
     let admin = first_admin(registry, passwords, account).await?;
     Ok(Welcome {
         admin: Some(admin),
-        enrolment_key,
+        root_key,
+        enrolment_key: enrolment_key.map(|key| key.secret),
     })
 }
 
-async fn enrolment_key(
+/// Makes the API client `name` with its key; `None` when another node of the same database was faster.
+async fn new_key(
     config: &Config,
     registry: &Registry,
     account: AccountId,
-) -> Result<Option<Secret<String>>, ServeError> {
+    name: &str,
+    scope: Vec<String>,
+) -> Result<Option<NewKey>, ServeError> {
     // Left by a first start that did not get to its end, and never shown.
-    registry.revoke_api_key(account, ENROLMENT_CLIENT).await?;
+    registry.revoke_api_key(account, name).await?;
     let client = NewApiClient {
-        name: Some(ENROLMENT_CLIENT.to_owned()),
+        name: Some(name.to_owned()),
         context: KeyContext::Account,
-        scope: DEFAULT_SCOPES
-            .map(|scope| scope.as_str().to_owned())
-            .to_vec(),
+        scope,
         rate_limit: config.default_rate_limit.into(),
         limits: KeyLimits::default(),
     };
     match registry.create_api_client(account, client).await {
-        Ok((_, secret)) => Ok(Some(secret)),
-        // Another node of the same database was faster.
+        Ok((key, secret)) => Ok(Some(NewKey { id: key.id, secret })),
         Err(ApiClientError::NameTaken) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -63,16 +63,16 @@ impl Default for KeyWish {
 
 impl Bed {
     pub(crate) async fn on_sqlite() -> Self {
-        Self::start(None).await
+        Self::configured("").await
     }
 
     pub(crate) async fn on(url: &str) -> Self {
-        Self::start(Some(url)).await
+        Self::configured(&format!("[database]\nurl = \"{url}\"")).await
     }
 
-    async fn start(url: Option<&str>) -> Self {
+    /// With this text as its configuration file.
+    pub(crate) async fn configured(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = url.map_or(String::new(), |url| format!("[database]\nurl = \"{url}\""));
         let any = || "127.0.0.1:0".parse().unwrap();
         let overrides = Overrides {
             data_dir: Some(folder.path().to_owned()),
@@ -81,7 +81,7 @@ impl Bed {
             ports: Some("20000-40000".parse().unwrap()),
             ..Overrides::default()
         };
-        let config = Config::combine(ConfigFile::parse(&text).unwrap(), overrides).unwrap();
+        let config = Config::combine(ConfigFile::parse(text).unwrap(), overrides).unwrap();
         let url = config.database_url.clone();
         let stop = CancellationToken::new();
         let token = stop.clone();

@@ -161,6 +161,7 @@ fn placeholder(account: AccountId) -> ApiKey {
         rate_limit: 0,
         limits: KeyLimits::default(),
         created_at: moorline_server::registry::model::Timestamp(0),
+        modified_at: moorline_server::registry::model::Timestamp(0),
     }
 }
 

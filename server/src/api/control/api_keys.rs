@@ -4,20 +4,16 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::{ApiKeyEnvelope, ApiKeyInfo, ApiKeyList, NewApiKey};
-use moorline_protocol::scope::{DEFAULT_SCOPES, Scope};
 
 use super::access::Operator;
 use super::answer::{Json, Refusal, json};
 use crate::api::Api;
-use crate::api::provisioning::parameters::is_name;
-use crate::registry::error::ApiClientError;
+use crate::api::apiclients::rules;
+use crate::registry::error::{ApiClientError, ChangeClientError};
 use crate::registry::model::{KeyContext, KeyLimits, NewApiClient, Timestamp};
 
-/// Calls a minute that a key may be given.
-const RATE_LIMITS: std::ops::RangeInclusive<i64> = 1..=1_000_000;
-const NO_RATE_LIMIT: i64 = -1;
 /// Devices that a key may be made for.
-const USES: std::ops::RangeInclusive<i64> = 1..=1_000_000_000;
+const USES: std::ops::RangeInclusive<i64> = 1..=rules::MAX_USES;
 
 pub(super) async fn list(State(api): State<Api>, operator: Operator) -> Result<Response, Refusal> {
     let keys = api.registry().api_keys(operator.0.account).await?;
@@ -56,31 +52,34 @@ pub(super) async fn revoke(
     operator: Operator,
     Path(key): Path<String>,
 ) -> Result<Response, Refusal> {
-    if api
-        .registry()
-        .revoke_api_key(operator.0.account, &key)
-        .await?
-    {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(Refusal::not_found("api key not found"))
+    let account = operator.0.account;
+    let registry = api.registry();
+    // Named by the id of the key too, whose owner is what goes.
+    let keys = registry.api_keys(account).await?;
+    let owner = keys.into_iter().find(|of| of.id == key);
+    let client = owner.map_or(key, |key| key.owner_id);
+    match registry.delete_api_client(account, &client).await {
+        Ok(client) => {
+            api.forget_key_of(&client.id);
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Err(ChangeClientError::Locked) => Err(Refusal::conflict("api client is locked")),
+        Err(ChangeClientError::Registry(error)) => Err(error.into()),
+        Err(_) => Err(Refusal::not_found("api key not found")),
     }
 }
 
 fn checked(new: NewApiKey, default_rate: i64, now: Timestamp) -> Result<NewApiClient, Refusal> {
-    let starts_with_letter = new.name.starts_with(|c: char| c.is_ascii_alphabetic());
-    if !(starts_with_letter && is_name(&new.name, 64)) {
+    if !rules::is_client_name(&new.name) {
         let text = "name must be 1 to 64 characters of A-Z a-z 0-9 . _ -, first a letter";
         return Err(Refusal::bad(text));
     }
     let scope = match new.scope {
-        None => DEFAULT_SCOPES
-            .map(|scope| scope.as_str().to_owned())
-            .to_vec(),
-        Some(scope) => scopes(scope)?,
+        None => rules::default_scopes(),
+        Some(scope) => rules::scopes(scope).map_err(|_| Refusal::bad("scope is unknown"))?,
     };
     let rate_limit = new.rate_limit.unwrap_or(default_rate);
-    if rate_limit != NO_RATE_LIMIT && !RATE_LIMITS.contains(&rate_limit) {
+    if !rules::is_rate_limit(rate_limit) {
         return Err(Refusal::bad(
             "rate_limit must be a number from 1 to 1000000, or -1",
         ));
@@ -88,7 +87,7 @@ fn checked(new: NewApiKey, default_rate: i64, now: Timestamp) -> Result<NewApiCl
     if new
         .prefix
         .as_deref()
-        .is_some_and(|prefix| !is_name(prefix, 32))
+        .is_some_and(|prefix| !rules::is_prefix(prefix))
     {
         let text = "prefix must be at most 32 characters of A-Z a-z 0-9 . _ -";
         return Err(Refusal::bad(text));
@@ -108,17 +107,6 @@ fn checked(new: NewApiKey, default_rate: i64, now: Timestamp) -> Result<NewApiCl
             expires_at: new.expires_at.map(|text| expiry(&text, now)).transpose()?,
         },
     })
-}
-
-fn scopes(given: Vec<String>) -> Result<Vec<String>, Refusal> {
-    let mut scopes: Vec<String> = Vec::new();
-    for scope in given {
-        Scope::check(&scope).map_err(|_| Refusal::bad("scope is unknown"))?;
-        if !scopes.contains(&scope) {
-            scopes.push(scope);
-        }
-    }
-    Ok(scopes)
 }
 
 fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, Refusal> {
