@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
-//! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
+//! | [`control`] | `/v1/…`, `/healthz` (`contract/control.md`) |
 //! | [`openapi`] | `/openapi.json` |
 //!
 //! *Invariant:* handlers see the registry and the tunnels, never SQL and never SSH.
@@ -24,6 +24,7 @@ use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;
 use crate::registry::Registry;
 use crate::registry::model::DeviceId;
+use crate::ssh_identity::KeyMaker;
 use crate::tunnels::Tunnels;
 
 pub mod control;
@@ -89,6 +90,8 @@ struct Shared {
     device_calls: RateLimiter<DeviceId>,
     /// Calls with wrong credentials, by source address.
     refused_calls: RateLimiter<IpAddr>,
+    /// Makes the SSH keys that people ask for.
+    key_maker: KeyMaker,
 }
 
 /// Where a request came from; put into its extensions by the listener.
@@ -114,6 +117,7 @@ impl Api {
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
+            key_maker: KeyMaker::default(),
         }))
     }
 
