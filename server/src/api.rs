@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
 //! | [`apiclients`] | `/v3/apiclients`, `/v3/accounts/…/apiclients` (`contract/apiclients.md`) |
-//! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
 //! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
+//! | [`control`] | `/v1/…`, `/healthz` (`contract/control.md`) |
 //! | [`openapi`] | `/openapi.json` |
 //!
 //! *Invariant:* handlers see the registry and the tunnels, never SQL and never SSH.
@@ -27,6 +27,7 @@ use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;
 use crate::registry::Registry;
 use crate::registry::model::DeviceId;
+use crate::ssh_identity::KeyMaker;
 use crate::tunnels::Tunnels;
 
 pub mod apiclients;
@@ -99,6 +100,8 @@ struct Shared {
     device_calls: RateLimiter<DeviceId>,
     /// Calls with wrong credentials, by source address.
     refused_calls: RateLimiter<IpAddr>,
+    /// Makes the SSH keys that people ask for.
+    key_maker: KeyMaker,
 }
 
 /// Where a request came from; put into its extensions by the listener.
@@ -124,6 +127,7 @@ impl Api {
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
+            key_maker: KeyMaker::default(),
         }))
     }
 

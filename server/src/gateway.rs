@@ -8,6 +8,7 @@
 //! | [`operator`] | an operator's session on a device |
 //! | [`upstream`] | the gateway's own login on a device's sshd |
 //! | [`backlog`], [`ending`] | what waits for the device, and how a session's end is passed on |
+//! | [`private_key`] | private keys as SSH programs write them |
 //! | [`control`] | lines and echoes of the control channel |
 //! | [`channel`], [`window`] | an SSH channel as a stream, and its flow control |
 //! | [`socket`], [`algorithms`] | below SSH: the connection, what is offered |
@@ -49,11 +50,13 @@ mod device;
 mod ending;
 mod login;
 mod operator;
+mod private_key;
 mod socket;
 mod upstream;
 mod window;
 
 use connection::Connection;
+pub(crate) use private_key::read_private_key;
 use socket::Socket;
 
 /// Version text of the gateway, fixed by the control contract section 13.

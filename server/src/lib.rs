@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod api;
 pub mod config;
+pub mod expiry;
 pub mod forward;
 pub mod gateway;
 pub mod http;
@@ -16,5 +17,6 @@ pub mod rate_limit;
 pub mod recent;
 pub mod registry;
 pub mod serve;
+pub mod ssh_identity;
 pub mod tls;
 pub mod tunnels;

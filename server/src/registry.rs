@@ -7,7 +7,8 @@
 //! | `store`, `migrations`, `entity` | connections, schema, rows |
 //! | `accounts`, `users`, `user_changes`, `user_keys`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
-//! | `hosts` | users' machines |
+//! | `hosts`, `egress`, `bindings` | users' machines, and how their traffic leaves |
+//! | `login_failures` | wrong passwords, counted |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
@@ -16,9 +17,11 @@
 
 mod accounts;
 mod api_clients;
+mod bindings;
 mod creation;
 mod device_changes;
 mod devices;
+mod egress;
 #[expect(
     unreachable_pub,
     reason = "derived items have the visibility of the row, which has to be public"
@@ -28,6 +31,7 @@ pub mod error;
 mod events;
 mod first_forward;
 mod hosts;
+mod login_failures;
 mod migrations;
 pub mod model;
 mod nodes;

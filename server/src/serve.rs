@@ -20,6 +20,7 @@ use tracing::warn;
 
 use crate::api::{Api, Identity, Parts, Tokens};
 use crate::config::{Config, ConfigError};
+use crate::expiry::Expiry;
 use crate::forward::PublicPorts;
 use crate::gateway::{Gateway, GatewayConfig, GatewayError};
 use crate::http::{Http, Listener};
@@ -152,7 +153,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
     let passwords = Passwords::new().await?;
     let tunnels = Tunnels::default();
     let ports = PublicPorts::new(port_addresses(config), tunnels.clone(), ports_stop);
-    let logins = LoginLimits::default();
+    let logins = LoginLimits::new(registry.clone());
     let gateway = Gateway::bind(
         GatewayConfig {
             listen: config.ssh.clone(),
@@ -219,6 +220,7 @@ async fn run(
     let mut parts = JoinSet::new();
     parts.spawn(signals.run(stop.clone()));
     parts.spawn(supervise::watchdog(registry.clone(), stop.clone()));
+    parts.spawn(Expiry::new(registry.clone()).run(stop.clone()));
     parts.spawn(presence::run(registry, tunnels, stop.clone()));
     parts.spawn(http.run(listeners, stop.clone()));
     parts.spawn(gateway.run(stop.clone()));

@@ -91,6 +91,7 @@ impl Connection {
             .shared
             .logins
             .begin(self.peer.ip(), &counted_as)
+            .await
             .map_err(|_| Refusal::TooManyFailures)?;
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         let password = Secret::new(password.to_owned());
@@ -100,7 +101,10 @@ impl Connection {
             .verify(password, stored)
             .await
             .unwrap_or(false);
-        let user = user.filter(|_| right).ok_or(Refusal::WrongCredentials)?;
+        let Some(user) = user.filter(|_| right) else {
+            attempt.failed().await;
+            return Err(Refusal::WrongCredentials);
+        };
         attempt.succeeded();
         let suspended = self.suspended(user.account).await.map_err(unavailable)?;
         login::judge_user(&user, suspended, Timestamp::now())?;
