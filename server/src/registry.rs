@@ -8,6 +8,7 @@
 //! | `accounts`, `users`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
+//! | `sessions` | forwards as sessions of the Openport surface |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -32,6 +33,7 @@ mod nodes;
 mod ports;
 mod presence;
 mod public_key;
+mod sessions;
 mod store;
 mod timestamp;
 mod users;

@@ -314,7 +314,8 @@ pub struct Forward {
     pub first: bool,
     /// What travels on it.
     pub kind: ForwardKind,
-    /// Proves that a client of the Openport protocol had it before; `None` when no such client made it.
+    /// Keyed hash of the token that proves that a client of the Openport protocol had it before, see
+    /// [`Registry::is_session_token`](crate::registry::Registry::is_session_token); `None` when no such client made it.
     pub session_token: Option<Secret<String>>,
     /// Part of the link that opens the port for a visitor.
     pub link_token: Option<Secret<String>>,
