@@ -8,7 +8,7 @@
 //! | `accounts`, `users`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
-//! | `sessions` | forwards as sessions of the Openport surface |
+//! | `sessions`, `clients`, `link_clicks`, `binding_tokens` | what the clients of the Openport surface have |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -16,6 +16,8 @@
 
 mod accounts;
 mod api_clients;
+mod binding_tokens;
+mod clients;
 mod creation;
 mod device_changes;
 mod devices;
@@ -27,6 +29,7 @@ mod entity;
 pub mod error;
 mod events;
 mod first_forward;
+mod link_clicks;
 mod migrations;
 pub mod model;
 mod nodes;
@@ -45,7 +48,9 @@ use tokio::task::JoinSet;
 
 use crate::master_key::MasterKey;
 use error::{Attempt as _, RegistryError};
+pub use clients::{ClientIdentity, Linked, NewClient};
 pub use public_key::InvalidKey;
+pub use sessions::{MAX_SESSIONS, Restart, Session, SessionWish};
 use store::Store;
 pub use timestamp::InvalidTime;
 
