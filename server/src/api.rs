@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
+//! | [`openport`] | `/api/v1/…`, `/linkKey`, `/l/…`, `/r/…` (`contract/openport.md`) |
 //! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
 //! | [`openapi`] | `/openapi.json` |
 //!
@@ -14,10 +15,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::config::proxies::TrustedProxies;
 use crate::forward::PublicPorts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
@@ -29,7 +32,9 @@ use crate::tunnels::Tunnels;
 pub mod control;
 pub mod log_line;
 pub mod openapi;
+pub mod openport;
 pub mod provisioning;
+mod visitor;
 
 pub use control::token::Tokens;
 
@@ -53,6 +58,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// What the server says of itself.
     pub identity: Identity,
+    /// What clients of the Openport protocol may do and are told.
+    pub clients: Clients,
     /// Renders `/metrics`, where a recorder is installed.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -76,6 +83,19 @@ pub struct Identity {
     pub default_rate_limit: i64,
 }
 
+/// What clients of the Openport protocol may do and are told, and whose word on visitors counts.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Whether keys that nobody registered are served.
+    pub allow_anonymous_keys: bool,
+    /// Host of the second SSH address of this node, when it is not the public one.
+    pub fallback_host: Option<String>,
+    /// Its port.
+    pub fallback_port: u16,
+    /// Proxies in front of the server.
+    pub trusted_proxies: TrustedProxies,
+}
+
 /// How long a peer may take to send the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -89,6 +109,8 @@ struct Shared {
     device_calls: RateLimiter<DeviceId>,
     /// Calls with wrong credentials, by source address.
     refused_calls: RateLimiter<IpAddr>,
+    /// Calls and clicks of the Openport client protocol.
+    client_limits: openport::v1::Limits,
 }
 
 /// Where a request came from; put into its extensions by the listener.
@@ -114,6 +136,7 @@ impl Api {
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
+            client_limits: openport::v1::Limits::default(),
         }))
     }
 
@@ -138,9 +161,14 @@ impl Api {
         Router::new()
             .merge(provisioning::routes())
             .merge(control::routes(&self))
+            .merge(openport::routes())
             .route("/metrics", get(metrics))
             .route("/openapi.json", get(openapi::document))
             .fallback(not_found)
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                visitor::behind_proxies,
+            ))
             .with_state(self)
     }
 }

@@ -299,6 +299,17 @@ pub struct Device {
     pub forwards: Vec<Forward>,
 }
 
+impl Device {
+    /// Whether `caller` may reach the public ports of this device by a forward tunnel (openport contract section 6):
+    /// those of its own account. Keys that nobody registered share an account without knowing each other, and reach
+    /// only themselves.
+    #[must_use]
+    pub fn reached_by(&self, caller: &Self) -> bool {
+        let registered = self.account.0 != 0;
+        self.account == caller.account && (registered || self.id == caller.id)
+    }
+}
+
 /// Device port to public port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
