@@ -47,8 +47,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::master_key::MasterKey;
-use error::{Attempt as _, RegistryError};
 pub use clients::{ClientIdentity, Linked, NewClient};
+use error::{Attempt as _, RegistryError};
 pub use public_key::InvalidKey;
 pub use sessions::{MAX_SESSIONS, Restart, Session, SessionWish};
 use store::Store;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Parameters whose values are secrets, on whatever surface.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 12] = [
     "api_key",
     "dbid",
     "db_server_key",
@@ -13,6 +13,9 @@ const SECRETS: [&str; 9] = [
     "new_password",
     "secret",
     "session_token",
+    "restart_session_token",
+    "key_binding_token",
+    "ws_key_token",
 ];
 /// Longest query that is logged, in bytes; a log line is for people.
 const MAX_QUERY_BYTES: usize = 512;
@@ -42,6 +45,18 @@ pub fn without_secrets(query: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(line)
+}
+
+/// `path` without the token of a link, which opens a port to whoever has it.
+#[must_use]
+pub fn path_without_secrets(path: &str) -> Cow<'_, str> {
+    let link = path
+        .strip_prefix("/l/")
+        .and_then(|rest| rest.split_once('/'));
+    match link {
+        Some((port, token)) if !token.is_empty() => Cow::Owned(format!("/l/{port}/<redacted>")),
+        _ => Cow::Borrowed(path),
+    }
 }
 
 fn is_secret(name: &str) -> bool {

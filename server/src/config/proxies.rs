@@ -101,7 +101,9 @@ impl TrustedProxies {
 
 /// Some proxies add the port: `192.0.2.1:5000`, `[2001:db8::1]:5000`.
 fn address(hop: &str) -> Option<IpAddr> {
-    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     bare.unwrap_or(hop)
         .parse()
         .ok()
@@ -148,7 +150,14 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/x", "host"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "10.0.0.0/x",
+            "host",
+        ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
     }

@@ -21,7 +21,10 @@ fn nothing_at_all_is_a_working_server() {
     assert!(config.tls.is_none() && config.jwt_secret.is_none());
     assert!(!config.public_host.is_empty());
     assert_eq!(config.default_rate_limit, 600);
-    assert_eq!((config.ssh_fallback_host, config.ssh_fallback_port), (None, 443));
+    assert_eq!(
+        (config.ssh_fallback_host, config.ssh_fallback_port),
+        (None, 443)
+    );
     assert!(config.allow_anonymous_keys && !config.legacy_ssh_rsa);
     assert!(config.trusted_proxies.0.is_empty());
 }
@@ -74,7 +77,10 @@ fn every_key_is_read() {
     );
     assert_eq!((config.http.len(), config.http_connections), (2, 100));
     assert_eq!(config.ssh_public_port, Some(2222));
-    let fallback = (config.ssh_fallback_host.as_deref(), config.ssh_fallback_port);
+    let fallback = (
+        config.ssh_fallback_host.as_deref(),
+        config.ssh_fallback_port,
+    );
     assert_eq!(fallback, (Some("ssh.example.org"), 8443));
     assert!(config.legacy_ssh_rsa && !config.allow_anonymous_keys);
     assert_eq!(config.trusted_proxies.0.len(), 2);

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _};
 use sea_orm::QueryFilter as _;
+use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _};
 
 use super::Registry;
 use super::entity::link_click;

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
 use sea_orm::QuerySelect as _;
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
 
 use crate::registry::entity::device;
 use crate::registry::error::{Attempt as _, RegistryError};

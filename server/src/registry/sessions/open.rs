@@ -6,8 +6,8 @@ use moorline_protocol::Secret;
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, DatabaseTransaction};
 use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
-use super::placing::{self, Preference};
 use super::MAX_SESSIONS;
+use super::placing::{self, Preference};
 use crate::random;
 use crate::registry::Registry;
 use crate::registry::entity::{device, forward};
@@ -127,7 +127,10 @@ impl Registry {
                 let row = row.ok_or(SessionError::UnknownDevice)?;
                 let forward = resume(&transaction, row, wish).await?;
                 transaction.commit().await.attempt("resume session")?;
-                let token = wish.token.clone().unwrap_or_else(|| Secret::new(String::new()));
+                let token = wish
+                    .token
+                    .clone()
+                    .unwrap_or_else(|| Secret::new(String::new()));
                 Ok(Session {
                     forward,
                     token,
@@ -327,10 +330,13 @@ async fn make_room(
     if rows.len() < MAX_SESSIONS {
         return Ok(None);
     }
-    let oldest = rows.into_iter().filter(|row| !row.is_first).min_by_key(|row| {
-        let in_use = wish.in_use.contains(&ForwardId(row.id));
-        (in_use, row.last_used_at.unwrap_or(row.created_at), row.id)
-    });
+    let oldest = rows
+        .into_iter()
+        .filter(|row| !row.is_first)
+        .min_by_key(|row| {
+            let in_use = wish.in_use.contains(&ForwardId(row.id));
+            (in_use, row.last_used_at.unwrap_or(row.created_at), row.id)
+        });
     if let Some(oldest) = &oldest {
         forward::Entity::delete_by_id(oldest.id)
             .exec(transaction)

@@ -25,7 +25,5 @@ impl Api {
 
 /// Whether visitors have to click the link of `forward` first: as its client said, else as the device's setting says.
 pub(in crate::api) fn is_protected(device: &Device, forward: &Forward) -> bool {
-    forward
-        .link_protection
-        .unwrap_or(device.ip_link_protection)
+    forward.link_protection.unwrap_or(device.ip_link_protection)
 }

@@ -117,7 +117,10 @@ mod tests {
     #[test]
     fn what_is_no_flat_object_cannot_be_read() {
         for body in ["{", "[]", "1", r#"{"a":[]}"#, r#"{"a":{}}"#, "{}x"] {
-            assert_eq!(Form::parse(BodyForm::Json, body.as_bytes()), Err(Unreadable));
+            assert_eq!(
+                Form::parse(BodyForm::Json, body.as_bytes()),
+                Err(Unreadable)
+            );
         }
         assert_eq!(Form::parse(BodyForm::Json, b" \n"), Ok(Form::default()));
     }

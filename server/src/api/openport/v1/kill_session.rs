@@ -39,7 +39,9 @@ async fn kill(api: &Api, peer: Peer, request: Request) -> Result<bool, Refusal> 
     if !registry.kill_session(forward.id).await? {
         return Ok(false);
     }
-    let cut = api.tunnels().cut_forward(device.id, forward.id, Cut::Killed);
+    let cut = api
+        .tunnels()
+        .cut_forward(device.id, forward.id, Cut::Killed);
     if !cut.await {
         tracing::warn!(device = %device.id, "tunnel still there after its session was killed");
     }

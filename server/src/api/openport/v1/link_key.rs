@@ -77,7 +77,9 @@ async fn note(api: &Api, key: &PublicKey, facts: &ClientFacts) -> Result<(), Fai
     // It may have been deleted again this very moment.
     if let Some(device) = api.registry().device_by_key(key).await? {
         let (version, platform) = (facts.version.as_deref(), facts.platform.as_deref());
-        api.registry().note_client(&device, version, platform).await?;
+        api.registry()
+            .note_client(&device, version, platform)
+            .await?;
     }
     Ok(())
 }

@@ -167,7 +167,11 @@ async fn reverse(
         .set_link_protection(session.forward.id, session.forward.link_protection);
     if let Some(old) = session.gave_way {
         api.ports().forget(old);
-        if !api.tunnels().cut_forward(device.id, old, Cut::Displaced).await {
+        if !api
+            .tunnels()
+            .cut_forward(device.id, old, Cut::Displaced)
+            .await
+        {
             tracing::warn!(device = %device.id, forward = old.0, "tunnel still there after cut");
         }
     }

@@ -169,7 +169,8 @@ mod tests {
     use super::*;
     use crate::api::provisioning::request::BodyForm;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJVeHYS4QMc6qSy1BxhORnqJhog8CUz827RvbF51b+1E";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJVeHYS4QMc6qSy1BxhORnqJhog8CUz827RvbF51b+1E";
 
     fn parse(pairs: &[(&str, &str)]) -> Result<RequestPort, BadRequest> {
         let body = serde_urlencoded::to_string(pairs).unwrap();
@@ -181,7 +182,10 @@ mod tests {
     fn absent_fields_have_their_defaults() {
         let wish = parse(&[("public_key", KEY)]).unwrap();
         assert!(matches!(wish.identity, Identity::Key(key) if key.canonical == KEY));
-        assert_eq!((wish.local_port, wish.port, wish.link_protection), (0, None, None));
+        assert_eq!(
+            (wish.local_port, wish.port, wish.link_protection),
+            (0, None, None)
+        );
         assert_eq!(wish.direction, Direction::Reverse(ForwardKind::Tcp));
         assert_eq!(wish.restart, Restart::ByPerson);
         assert!(wish.token.is_none() && wish.server.is_none());
