@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_key, completions, device, key, login, logout, profile, ssh, ssh_config, version, whoami,
+    api_key, completions, device, key, key_binding, link, login, logout, profile, ssh, ssh_config,
+    version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -38,10 +39,13 @@ enum Command {
     Device(device::Command),
     #[command(subcommand)]
     Key(key::Command),
+    Link(link::Arguments),
     Ssh(ssh::Arguments),
     SshConfig(ssh_config::Arguments),
     #[command(subcommand)]
     ApiKey(api_key::Command),
+    #[command(subcommand)]
+    KeyBinding(key_binding::Command),
     Completions(completions::Arguments),
     Whoami(whoami::Arguments),
     Version(version::Arguments),
@@ -72,6 +76,8 @@ impl Arguments {
             Command::Profile(command) => profile::run(&context()?, command),
             Command::Device(command) => device::run(&context()?.session()?, command).await,
             Command::Key(command) => key::run(&context()?.session()?, command).await,
+            Command::KeyBinding(command) => key_binding::run(&context()?.session()?, command).await,
+            Command::Link(arguments) => link::run(context()?.session()?, arguments).await,
             Command::Ssh(arguments) => ssh::run(context()?.session()?, arguments).await,
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,
             Command::ApiKey(command) => api_key::run(&context()?.session()?, command).await,

@@ -9,6 +9,7 @@
 //! | [`login`] | name and password for a token |
 //! | [`ssh_keys`] | the keys of a user |
 //! | [`devices`], [`api_keys`], [`gateway`] | what operators see and change |
+//! | [`links`], [`key_binding`] | what they hand to visitors and to clients |
 //! | [`health`] | `/healthz` |
 
 use axum::Router;
@@ -23,6 +24,8 @@ mod api_keys;
 mod devices;
 mod gateway;
 mod health;
+mod key_binding;
+mod links;
 mod login;
 mod ssh_keys;
 pub mod token;
@@ -58,6 +61,9 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
             get(api_keys::list).post(api_keys::create),
         )
         .route("/v1/admin/api-keys/{key}", delete(api_keys::revoke))
+        .route("/v1/admin/devices/{device}/links", get(links::list))
+        .route("/v1/admin/key-binding", get(key_binding::show))
+        .route("/v1/admin/key-binding/renew", post(key_binding::renew))
         .layer(middleware::from_fn_with_state(
             api.clone(),
             access::remember_token,

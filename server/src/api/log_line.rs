@@ -81,6 +81,18 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_logged_without_its_token() {
+        assert_eq!(path_without_secrets("/l/49482/9fQ2"), "/l/49482/<redacted>");
+        assert_eq!(
+            path_without_secrets("/l/49482/9fQ2/"),
+            "/l/49482/<redacted>"
+        );
+        for path in ["/l/49482", "/l/49482/", "/api/v1/request-port", "/"] {
+            assert_eq!(path_without_secrets(path), path);
+        }
+    }
+
+    #[test]
     fn odd_queries_are_shortened_and_do_no_harm() {
         assert_eq!(without_secrets(""), "");
         assert_eq!(without_secrets("a&=&==&%"), "a&=&==&%");

@@ -13,6 +13,8 @@ use utoipa::openapi::{
     PathsBuilder, Required, ResponseBuilder, SecurityRequirement, Type,
 };
 
+mod openport_v1;
+
 /// Name, whether it is required, meaning.
 type Parameter = (&'static str, bool, &'static str);
 
@@ -97,7 +99,7 @@ const PROVISIONING: [(&str, &str, &[Parameter]); 10] = [
 ];
 
 /// Method, path, summary, status of success.
-const OPERATORS: [(HttpMethod, &str, &str, u16); 19] = [
+const OPERATORS: [(HttpMethod, &str, &str, u16); 22] = [
     (
         HttpMethod::Post,
         "/v1/auth/login",
@@ -186,6 +188,24 @@ const OPERATORS: [(HttpMethod, &str, &str, u16); 19] = [
     ),
     (
         HttpMethod::Get,
+        "/v1/admin/devices/{device}/links",
+        "The links that open the public ports of a device",
+        200,
+    ),
+    (
+        HttpMethod::Get,
+        "/v1/admin/key-binding",
+        "The token by which clients register their keys",
+        200,
+    ),
+    (
+        HttpMethod::Post,
+        "/v1/admin/key-binding/renew",
+        "Replaces that token",
+        200,
+    ),
+    (
+        HttpMethod::Get,
         "/healthz",
         "Whether the server can work",
         200,
@@ -247,6 +267,7 @@ fn openapi() -> OpenApi {
         }
         paths = paths.path(path, PathItem::new(method, operation.build()));
     }
+    paths = openport_v1::paths(paths);
     let schemes = ComponentsBuilder::new()
         .security_scheme(
             "api_key",
@@ -339,6 +360,12 @@ mod tests {
                 item["get"].is_object() && item["post"].is_object(),
                 "{call}"
             );
+        }
+        for (path, ..) in openport_v1::CALLS {
+            assert!(paths[path]["post"]["requestBody"].is_object(), "{path}");
+        }
+        for (path, ..) in openport_v1::PAGES {
+            assert!(paths[path]["get"].is_object(), "{path}");
         }
         let devices = &paths["/v1/admin/devices/{device}"];
         assert!(devices["get"].is_object() && devices["patch"].is_object());

@@ -71,8 +71,13 @@ impl Bed {
     }
 
     async fn start(url: Option<&str>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let text = url.map_or(String::new(), |url| format!("[database]\nurl = \"{url}\""));
+        Self::with_config(&text).await
+    }
+
+    /// On a server with this configuration file.
+    pub(crate) async fn with_config(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let any = || "127.0.0.1:0".parse().unwrap();
         let overrides = Overrides {
             data_dir: Some(folder.path().to_owned()),
@@ -81,7 +86,7 @@ impl Bed {
             ports: Some("20000-40000".parse().unwrap()),
             ..Overrides::default()
         };
-        let config = Config::combine(ConfigFile::parse(&text).unwrap(), overrides).unwrap();
+        let config = Config::combine(ConfigFile::parse(text).unwrap(), overrides).unwrap();
         let url = config.database_url.clone();
         let stop = CancellationToken::new();
         let token = stop.clone();
