@@ -130,6 +130,18 @@ impl Api {
         Ok(())
     }
 
+    /// Opens the page at `path`, whatever it says.
+    pub(crate) async fn visit(&self, attempt: &str, path: &[&str]) -> anyhow::Result<()> {
+        let call = Call {
+            attempt,
+            method: Method::GET,
+            path,
+            query: &[],
+        };
+        self.send(&call, None::<&()>).await?;
+        Ok(())
+    }
+
     async fn send(
         &self,
         call: &Call<'_>,

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_client, api_key, completions, device, key, login, logout, profile, ssh, ssh_config,
-    version, whoami,
+    api_client, api_key, completions, device, key, key_binding, link, login, logout, profile, ssh,
+    ssh_config, version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -39,6 +39,7 @@ enum Command {
     Device(device::Command),
     #[command(subcommand)]
     Key(key::Command),
+    Link(link::Arguments),
     Ssh(ssh::Arguments),
     SshConfig(ssh_config::Arguments),
     #[command(subcommand)]
@@ -46,6 +47,8 @@ enum Command {
     /// Older words for a part of `api-client`
     #[command(subcommand, hide = true)]
     ApiKey(api_key::Command),
+    #[command(subcommand)]
+    KeyBinding(key_binding::Command),
     Completions(completions::Arguments),
     Whoami(whoami::Arguments),
     Version(version::Arguments),
@@ -76,6 +79,8 @@ impl Arguments {
             Command::Profile(command) => profile::run(&context()?, command),
             Command::Device(command) => device::run(&context()?.session()?, command).await,
             Command::Key(command) => key::run(&context()?.session()?, command).await,
+            Command::KeyBinding(command) => key_binding::run(&context()?.session()?, command).await,
+            Command::Link(arguments) => link::run(context()?.session()?, arguments).await,
             Command::Ssh(arguments) => ssh::run(context()?.session()?, arguments).await,
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,
             Command::ApiClient(command) => api_client::run(&context()?.session()?, command).await,

@@ -5,6 +5,8 @@ pub(crate) mod api_key;
 pub(crate) mod completions;
 pub(crate) mod device;
 pub(crate) mod key;
+pub(crate) mod key_binding;
+pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod profile;

@@ -6,6 +6,7 @@
 //! | [`apiclients`] | `/v3/apiclients`, `/v3/accounts/…/apiclients` (`contract/apiclients.md`) |
 //! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
 //! | [`control`] | `/v1/…`, `/healthz` (`contract/control.md`) |
+//! | [`openport`] | `/api/v1/…`, `/linkKey`, `/l/…`, `/r/…` (`contract/openport.md`) |
 //! | [`openapi`] | `/openapi.json` |
 //!
 //! *Invariant:* handlers see the registry and the tunnels, never SQL and never SSH.
@@ -16,11 +17,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use self::key_cache::KeyCache;
+use crate::config::proxies::TrustedProxies;
 use crate::forward::PublicPorts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
@@ -36,7 +39,9 @@ mod key_cache;
 mod keys;
 pub mod log_line;
 pub mod openapi;
+pub mod openport;
 pub mod provisioning;
+mod visitor;
 
 pub use control::token::Tokens;
 
@@ -60,6 +65,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// What the server says of itself.
     pub identity: Identity,
+    /// What clients of the Openport protocol may do and are told.
+    pub clients: Clients,
     /// Renders `/metrics`, where a recorder is installed.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -87,6 +94,19 @@ pub struct Identity {
     pub require_https: bool,
 }
 
+/// What clients of the Openport protocol may do and are told, and whose word on visitors counts.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Whether keys that nobody registered are served.
+    pub allow_anonymous_keys: bool,
+    /// Host of the second SSH address of this node, when it is not the public one.
+    pub fallback_host: Option<String>,
+    /// Its port.
+    pub fallback_port: u16,
+    /// Proxies in front of the server.
+    pub trusted_proxies: TrustedProxies,
+}
+
 /// How long a peer may take to send the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -102,6 +122,8 @@ struct Shared {
     refused_calls: RateLimiter<IpAddr>,
     /// Makes the SSH keys that people ask for.
     key_maker: KeyMaker,
+    /// Calls and clicks of the Openport client protocol.
+    client_limits: openport::v1::Limits,
 }
 
 /// Where a request came from; put into its extensions by the listener.
@@ -128,6 +150,7 @@ impl Api {
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
             key_maker: KeyMaker::default(),
+            client_limits: openport::v1::Limits::default(),
         }))
     }
 
@@ -153,10 +176,15 @@ impl Api {
             .merge(provisioning::routes())
             .merge(control::routes(&self))
             .merge(apiclients::routes())
+            .merge(openport::routes())
             .route("/metrics", get(metrics))
             .route("/openapi.json", get(openapi::document))
             .merge(openapi::pages())
             .fallback(not_found)
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                visitor::behind_proxies,
+            ))
             .with_state(self)
     }
 }

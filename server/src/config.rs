@@ -9,8 +9,10 @@ use moorline_protocol::Secret;
 use thiserror::Error;
 
 pub mod file;
+pub mod proxies;
 
 use file::{ConfigFile, LogFormat};
+use proxies::TrustedProxies;
 
 /// Shortest JWT secret that is taken (control contract section 16).
 const JWT_SECRET_MIN: usize = 32;
@@ -24,6 +26,8 @@ const DEFAULT_HTTP_CONNECTIONS: usize = 10_000;
 const DEFAULT_GRACE: Duration = Duration::from_secs(15);
 const HTTP_PORT: u16 = 8080;
 const SSH_PORT: u16 = 2222;
+/// Port of the second address of the gateway that Openport clients are told (openport contract section 5).
+const FALLBACK_PORT: u16 = 443;
 
 /// Why the server cannot be configured so.
 #[derive(Debug, Error)]
@@ -145,6 +149,16 @@ pub struct Config {
     pub ssh: Vec<SocketAddr>,
     /// SSH port as seen from outside, if it is not the one bound.
     pub ssh_public_port: Option<u16>,
+    /// Host of the second SSH address that Openport clients are told, if it is not the public one.
+    pub ssh_fallback_host: Option<String>,
+    /// Its port.
+    pub ssh_fallback_port: u16,
+    /// Whether devices may sign with `ssh-rsa`, which uses SHA-1.
+    pub legacy_ssh_rsa: bool,
+    /// Whether keys that nobody registered are served (openport contract section 4).
+    pub allow_anonymous_keys: bool,
+    /// Proxies in front of the HTTP addresses.
+    pub trusted_proxies: TrustedProxies,
     /// Address of the database.
     pub database_url: Secret<String>,
     /// Secret of the tokens; `None` is made at first start and kept in the data folder.
@@ -193,7 +207,7 @@ impl Config {
             .public_host
             .or(file.public_host)
             .unwrap_or_else(|| guess_public_host(&ssh));
-        check_host(&public_host)?;
+        check_host("public_host", &public_host)?;
         let region = file.region.unwrap_or_else(|| "local".to_owned());
         check_region(&region)?;
         let ports = overrides.ports.or(file.ports);
@@ -217,6 +231,11 @@ impl Config {
                 .max(1),
             ssh,
             ssh_public_port: file.ssh.public_port,
+            ssh_fallback_host: fallback_host(file.ssh.fallback_host)?,
+            ssh_fallback_port: file.ssh.fallback_port.unwrap_or(FALLBACK_PORT),
+            legacy_ssh_rsa: file.ssh.legacy_ssh_rsa,
+            allow_anonymous_keys: file.openport.allow_anonymous_keys.unwrap_or(true),
+            trusted_proxies: TrustedProxies(file.http.trusted_proxies),
             database_url,
             jwt_secret: file.auth.jwt_secret.map(jwt_secret).transpose()?,
             default_rate_limit: default_rate_limit(file.limits.default_rate_limit)?,
@@ -289,7 +308,14 @@ fn invalid(key: &'static str, reason: impl Into<String>) -> ConfigError {
     ConfigError::Invalid { key, reason }
 }
 
-fn check_host(host: &str) -> Result<(), ConfigError> {
+fn fallback_host(host: Option<String>) -> Result<Option<String>, ConfigError> {
+    if let Some(host) = &host {
+        check_host("ssh.fallback_host", host)?;
+    }
+    Ok(host)
+}
+
+fn check_host(key: &'static str, host: &str) -> Result<(), ConfigError> {
     let name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let good = host.parse::<IpAddr>().is_ok()
         || (!host.is_empty()
@@ -298,7 +324,7 @@ fn check_host(host: &str) -> Result<(), ConfigError> {
             && !host.starts_with('-'));
     good.then_some(()).ok_or_else(|| {
         invalid(
-            "public_host",
+            key,
             format!("`{host}` is neither a DNS name nor an address"),
         )
     })

@@ -1,42 +1,42 @@
 //! Public ports: a visitor's TCP connection becomes a stream to the device, both ways, with limits and counters.
 //!
+//! | module | holds |
+//! |---|---|
+//! | [`door`] | which visitors are let in |
+//! | [`visit`] | one port that listens, and the bytes of its visitors |
+//! | [`traffic`] | the counters |
+//!
 //! *Invariant:* nothing here knows SSH; a device is reached through [`Tunnels::open_stream`] alone.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
 
+mod door;
 mod traffic;
+mod visit;
 
 pub use traffic::Traffic;
 
-use crate::recent::Recent;
+use crate::registry::Registry;
 use crate::registry::model::{DeviceId, ForwardId};
-use crate::tunnels::stream::{StreamReader, StreamWriter};
-use crate::tunnels::{ForwardTarget, TargetPort, Tunnels};
+use crate::tunnels::Tunnels;
+use door::Door;
+use visit::Visited;
 
 /// Connections that wait to be accepted on one public port.
 const BACKLOG: u32 = 128;
-/// Streams one forward carries at once; what comes beyond is closed.
-const MAX_STREAMS_PER_FORWARD: usize = 1024;
-/// Pause after a failed accept, so that a lack of file descriptors does not spin.
+/// Pause after a failed accept, so that a lack of file descriptors does not spin, and between two tries to listen.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a port that is still being given back may keep a new listener waiting.
 const BIND_PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes read from a visitor at once; one SSH packet.
-const READ_BYTES: usize = 32 * 1024;
 
 /// What a public port leads to and for whom it is open.
 #[derive(Clone, Debug)]
@@ -49,8 +49,18 @@ pub struct PublicForward {
     pub port: u16,
     /// New connections per minute and visitor; 0 is no limit.
     pub max_connections_per_minute: u32,
-    /// Closed to visitors that did not click the link.
+    /// Closed to visitors that did not click the link: the device's setting.
     pub ip_link_protection: bool,
+    /// The same as the session's client wants it, which comes before the setting.
+    pub link_protection: Option<bool>,
+}
+
+impl PublicForward {
+    /// Whether it is closed to visitors that did not click the link.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.link_protection.unwrap_or(self.ip_link_protection)
+    }
 }
 
 /// The public ports that are open now. Cheap to clone.
@@ -62,6 +72,7 @@ pub struct PublicPorts {
 struct Shared {
     addresses: Vec<IpAddr>,
     tunnels: Tunnels,
+    registry: Registry,
     ports: Mutex<HashMap<u16, Open>>,
     traffic: Traffic,
     tasks: TaskTracker,
@@ -75,12 +86,18 @@ struct Open {
 }
 
 impl PublicPorts {
-    /// Ports will listen on each of `addresses` until `stop`.
+    /// Ports will listen on each of `addresses` until `stop`. Clicked links are looked up in `registry`.
     #[must_use]
-    pub fn new(addresses: Vec<IpAddr>, tunnels: Tunnels, stop: CancellationToken) -> Self {
+    pub fn new(
+        addresses: Vec<IpAddr>,
+        tunnels: Tunnels,
+        registry: Registry,
+        stop: CancellationToken,
+    ) -> Self {
         let shared = Shared {
             addresses,
             tunnels,
+            registry,
             ports: Mutex::default(),
             traffic: Traffic::default(),
             tasks: TaskTracker::new(),
@@ -121,11 +138,15 @@ impl PublicPorts {
         if let Some(older) = older {
             older.stop.cancel();
         }
-        let streams = Arc::new(AtomicUsize::new(0));
+        let visited = Arc::new(Visited::new(
+            Door::new(rules, self.shared.registry.clone()),
+            self.shared.tunnels.clone(),
+            self.shared.traffic.clone(),
+            self.shared.tasks.clone(),
+            self.shared.stop.clone(),
+        ));
         for listener in listeners {
-            let accept =
-                self.clone()
-                    .accept(listener, rules.clone(), streams.clone(), stop.clone());
+            let accept = visited.clone().accept(listener, stop.clone());
             self.shared.tasks.spawn(accept);
         }
         Ok(())
@@ -153,6 +174,41 @@ impl PublicPorts {
             && let Some(open) = ports.remove(&port)
         {
             open.stop.cancel();
+        }
+    }
+
+    /// Closes the public port of that number for good if it belongs to the tunnel of that generation or an older one:
+    /// the session is none for plain connections any more.
+    pub fn withdraw(&self, port: u16, generation: u64) {
+        let mut ports = self.ports();
+        if ports
+            .get(&port)
+            .is_some_and(|open| open.generation <= generation)
+            && let Some(open) = ports.remove(&port)
+        {
+            open.stop.cancel();
+        }
+    }
+
+    /// Closes the public port of a forward that is there no more.
+    pub fn forget(&self, forward: ForwardId) {
+        self.ports().retain(|_, open| {
+            let rules = open.rules.lock().unwrap_or_else(PoisonError::into_inner);
+            let stays = rules.forward != forward;
+            if !stays {
+                open.stop.cancel();
+            }
+            stays
+        });
+    }
+
+    /// Sets what a session's client wants of its public port, if that is open.
+    pub fn set_link_protection(&self, forward: ForwardId, protection: Option<bool>) {
+        for open in self.ports().values() {
+            let mut rules = open.rules.lock().unwrap_or_else(PoisonError::into_inner);
+            if rules.forward == forward {
+                rules.link_protection = protection;
+            }
         }
     }
 
@@ -195,54 +251,6 @@ impl PublicPorts {
         }
     }
 
-    async fn accept(
-        self,
-        listener: TcpListener,
-        rules: Arc<Mutex<PublicForward>>,
-        streams: Arc<AtomicUsize>,
-        stop: CancellationToken,
-    ) {
-        let mut visitors = Recent::default();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => return,
-            };
-            let (visitor, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    warn!(%error, "accept on public port failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let forward = rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let limit = forward.max_connections_per_minute;
-            if forward.ip_link_protection
-                || !visitors.admit(address.ip().to_canonical(), limit, Instant::now())
-            {
-                debug!(port = forward.port, visitor = %address, "visitor refused");
-                continue;
-            }
-            if streams.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS_PER_FORWARD {
-                streams.fetch_sub(1, Ordering::Relaxed);
-                info!(port = forward.port, visitor = %address, "forward is full");
-                continue;
-            }
-            let counter = self.shared.traffic.counter(forward.device, forward.forward);
-            let tunnels = self.shared.tunnels.clone();
-            let stop = self.shared.stop.clone();
-            let streams = streams.clone();
-            self.shared.tasks.spawn(async move {
-                tokio::select! {
-                    () = serve(visitor, address, &forward, &tunnels, &counter) => {}
-                    () = stop.cancelled() => {}
-                }
-                streams.fetch_sub(1, Ordering::Relaxed);
-            });
-        }
-    }
-
     fn ports(&self) -> MutexGuard<'_, HashMap<u16, Open>> {
         self.shared
             .ports
@@ -270,71 +278,13 @@ fn newer_has_it() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "a newer tunnel has the port")
 }
 
-async fn serve(
-    visitor: TcpStream,
-    address: SocketAddr,
-    forward: &PublicForward,
-    tunnels: &Tunnels,
-    counter: &AtomicU64,
-) {
-    let target = ForwardTarget {
-        port: TargetPort::Forward(forward.forward),
-        originator: address,
-    };
-    let stream = match tunnels.open_stream(forward.device, &target).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            debug!(port = forward.port, visitor = %address, %error, "visitor not served");
-            return;
-        }
-    };
-    if let Err(error) = visitor.set_nodelay(true) {
-        debug!(%error, "set nodelay on visitor");
-    }
-    let (from_visitor, to_visitor) = visitor.into_split();
-    tokio::join!(
-        upload(from_visitor, stream.writer, counter),
-        download(stream.reader, to_visitor, counter),
-    );
-}
-
-/// Visitor to device, until either ends; the end of input is passed on.
-async fn upload(mut visitor: OwnedReadHalf, mut device: StreamWriter, counter: &AtomicU64) {
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(READ_BYTES);
-        let read = tokio::select! {
-            read = visitor.read_buf(&mut buffer) => read,
-            () = device.closed() => return,
-        };
-        match read {
-            Ok(0) | Err(_) => break,
-            Ok(bytes) => counter.fetch_add(bytes as u64, Ordering::Relaxed),
-        };
-        if device.send(buffer.split().freeze()).await.is_err() {
-            break;
-        }
-    }
-    device.finish();
-}
-
-/// Device to visitor, until either ends; the end of input is passed on.
-async fn download(mut device: StreamReader, mut visitor: OwnedWriteHalf, counter: &AtomicU64) {
-    while let Some(chunk) = device.next().await {
-        counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-        if visitor.write_all(&chunk).await.is_err() {
-            return;
-        }
-    }
-    // The visitor may be gone already; there is nobody left to tell.
-    visitor.shutdown().await.unwrap_or_default();
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
     use uuid::Uuid;
 
     use super::*;
+    use crate::master_key::MasterKey;
 
     #[tokio::test]
     async fn an_older_tunnel_neither_takes_nor_closes_the_port_of_a_newer_one() {
@@ -344,13 +294,17 @@ mod tests {
             .unwrap()
             .port();
         let stop = CancellationToken::new();
-        let ports = PublicPorts::new(vec![loopback], Tunnels::default(), stop.clone());
+        let keys = MasterKey::random().unwrap();
+        let registry = Registry::open("sqlite::memory:", keys).await.unwrap();
+        let tunnels = Tunnels::default();
+        let ports = PublicPorts::new(vec![loopback], tunnels, registry, stop.clone());
         let forward = PublicForward {
             device: DeviceId(Uuid::from_u128(7)),
             forward: ForwardId(1),
             port,
             max_connections_per_minute: 0,
             ip_link_protection: false,
+            link_protection: None,
         };
         ports.open(forward.clone(), 1).await.unwrap();
         ports.open(forward.clone(), 2).await.unwrap();

@@ -5,10 +5,11 @@
 //! | [`connection`] | one SSH connection: who it is and what it may ask |
 //! | [`login`] | pure decisions about who may log in |
 //! | [`device`] | a device's tunnel: forwards, control channel, end |
+//! | [`client`] | what else a device's connection may ask: session channels, forward tunnels |
 //! | [`operator`] | an operator's session on a device |
 //! | [`upstream`] | the gateway's own login on a device's sshd |
-//! | [`backlog`], [`ending`] | what waits for the device, and how a session's end is passed on |
 //! | [`private_key`] | private keys as SSH programs write them |
+//! | [`backlog`], [`relay`], [`ending`] | what waits for the device, bytes both ways, how a session's end is passed on |
 //! | [`control`] | lines and echoes of the control channel |
 //! | [`channel`], [`window`] | an SSH channel as a stream, and its flow control |
 //! | [`socket`], [`algorithms`] | below SSH: the connection, what is offered |
@@ -44,6 +45,7 @@ use crate::tunnels::Tunnels;
 mod algorithms;
 mod backlog;
 mod channel;
+mod client;
 mod connection;
 mod control;
 mod device;
@@ -51,6 +53,7 @@ mod ending;
 mod login;
 mod operator;
 mod private_key;
+mod relay;
 mod socket;
 mod upstream;
 mod window;
@@ -96,6 +99,10 @@ pub struct GatewayConfig {
     pub node: String,
     /// Silence after which a stock client is asked for a sign of life; twice that ends its connection.
     pub keepalive_interval: Duration,
+    /// Whether signatures of `ssh-rsa`, which use SHA-1, are taken.
+    pub legacy_ssh_rsa: bool,
+    /// Whether keys that nobody registered may log in.
+    pub allow_anonymous_keys: bool,
 }
 
 /// Why the gateway cannot run.
@@ -165,8 +172,12 @@ impl Gateway {
         let lines = [&host_key, &gateway_key].map(public_line);
         let [host_key_line, gateway_key_line] = lines;
         let shared = Shared {
-            for_agents: Arc::new(server_config(host_key.clone(), None)),
-            for_others: Arc::new(server_config(host_key, Some(config.keepalive_interval))),
+            for_agents: Arc::new(server_config(host_key.clone(), None, &config)),
+            for_others: Arc::new(server_config(
+                host_key,
+                Some(config.keepalive_interval),
+                &config,
+            )),
             config,
             registry,
             passwords,
@@ -264,7 +275,11 @@ const fn limits() -> Limits {
     }
 }
 
-fn server_config(host_key: PrivateKey, keepalive: Option<Duration>) -> Config {
+fn server_config(
+    host_key: PrivateKey,
+    keepalive: Option<Duration>,
+    gateway: &GatewayConfig,
+) -> Config {
     let methods = [
         MethodKind::PublicKey,
         MethodKind::KeyboardInteractive,
@@ -279,7 +294,7 @@ fn server_config(host_key: PrivateKey, keepalive: Option<Duration>) -> Config {
         limits: limits(),
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES,
-        preferred: algorithms::offered(),
+        preferred: algorithms::offered(gateway.legacy_ssh_rsa),
         // A device has one key; an operator's agent may offer several before the right one.
         max_auth_attempts: 12,
         inactivity_timeout: None,

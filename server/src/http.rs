@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use crate::api::log_line::without_secrets;
+use crate::api::log_line::{path_without_secrets, without_secrets};
 use crate::api::{Peer, Transport};
 
 /// Connections that wait to be accepted.
@@ -206,7 +206,7 @@ async fn answer(
     }
     let began = Instant::now();
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = path_without_secrets(request.uri().path()).into_owned();
     let query = without_secrets(request.uri().query().unwrap_or_default()).into_owned();
     let answer = router.call(request).await;
     let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());

@@ -7,6 +7,7 @@ pub mod expiry;
 pub mod forward;
 pub mod gateway;
 pub mod http;
+pub mod lapse;
 pub mod login_limits;
 pub mod master_key;
 pub mod passwords;

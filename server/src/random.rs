@@ -22,6 +22,24 @@ pub(crate) fn link_token() -> String {
     text(LETTERS_AND_DIGITS, 16)
 }
 
+/// The same made of `bytes`, always the same for the same ones: 16 letters and digits for 16 bytes and more.
+pub(crate) fn link_token_of(bytes: &[u8]) -> String {
+    let letters = LETTERS_AND_DIGITS;
+    let letter = |byte: &u8| letters.get(usize::from(*byte) % letters.len());
+    let chosen = bytes.iter().take(16).filter_map(letter);
+    chosen.map(|byte| char::from(*byte)).collect()
+}
+
+/// Key binding token of an account: 32 letters and digits.
+pub(crate) fn binding_token() -> String {
+    text(LETTERS_AND_DIGITS, 32)
+}
+
+/// `<label>` of an HTTP name: 8 of `a-z 0-9`.
+pub(crate) fn http_label() -> String {
+    text(SMALL_AND_DIGITS, 8)
+}
+
 /// Name of a device made with `type=random`: 20 of `A-Z a-z 0-9`.
 pub(crate) fn device_name() -> String {
     text(LETTERS_AND_DIGITS, 20)
@@ -74,6 +92,10 @@ mod tests {
         assert_eq!(id("_key_").len(), 23);
         assert_eq!(api_key_secret().len(), 32);
         assert_eq!(password().len(), 20);
+        assert_eq!((link_token().len(), binding_token().len()), (16, 32));
+        assert_eq!(http_label().len(), 8);
+        let fixed = link_token_of(&[7; 32]);
+        assert_eq!((fixed.len(), fixed == link_token_of(&[7; 32])), (16, true));
         assert_ne!(dbid(), dbid());
     }
 }

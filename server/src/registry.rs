@@ -10,6 +10,7 @@
 //! | `hosts`, `egress`, `bindings` | users' machines, and how their traffic leaves |
 //! | `login_failures` | wrong passwords, counted |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
+//! | `sessions`, `clients`, `link_clicks`, `binding_tokens` | what the clients of the Openport surface have |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -17,7 +18,9 @@
 
 mod accounts;
 mod api_clients;
+mod binding_tokens;
 mod bindings;
+mod clients;
 mod creation;
 mod device_changes;
 mod devices;
@@ -31,6 +34,7 @@ pub mod error;
 mod events;
 mod first_forward;
 mod hosts;
+mod link_clicks;
 mod login_failures;
 mod migrations;
 pub mod model;
@@ -38,6 +42,7 @@ mod nodes;
 mod ports;
 mod presence;
 mod public_key;
+mod sessions;
 mod store;
 mod timestamp;
 mod user_changes;
@@ -50,8 +55,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::master_key::MasterKey;
+pub use clients::{ClientIdentity, Linked, NewClient};
 use error::{Attempt as _, RegistryError};
 pub use public_key::InvalidKey;
+pub use sessions::{MAX_SESSIONS, Restart, Session, SessionWish};
 use store::Store;
 pub use timestamp::InvalidTime;
 

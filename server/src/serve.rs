@@ -18,12 +18,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::api::{Api, Identity, Parts, Tokens};
+use crate::api::{Api, Clients, Identity, Parts, Tokens};
 use crate::config::{Config, ConfigError};
 use crate::expiry::Expiry;
 use crate::forward::PublicPorts;
 use crate::gateway::{Gateway, GatewayConfig, GatewayError};
 use crate::http::{Http, Listener};
+use crate::lapse;
 use crate::login_limits::LoginLimits;
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::passwords::{PasswordError, Passwords};
@@ -152,7 +153,12 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
     let registry = open_registry(config.database_url.expose(), &keys).await?;
     let passwords = Passwords::new().await?;
     let tunnels = Tunnels::default();
-    let ports = PublicPorts::new(port_addresses(config), tunnels.clone(), ports_stop);
+    let ports = PublicPorts::new(
+        port_addresses(config),
+        tunnels.clone(),
+        registry.clone(),
+        ports_stop,
+    );
     let logins = LoginLimits::new(registry.clone());
     let gateway = Gateway::bind(
         GatewayConfig {
@@ -161,6 +167,8 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
             gateway_key_path: config.data_file("gateway_ed25519_key"),
             node: config.region.clone(),
             keepalive_interval: SSH_KEEPALIVE,
+            legacy_ssh_rsa: config.legacy_ssh_rsa,
+            allow_anonymous_keys: config.allow_anonymous_keys,
         },
         registry.clone(),
         passwords.clone(),
@@ -189,6 +197,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         logins,
         tokens: tokens(config)?,
         identity,
+        clients: clients(config),
         metrics: recorder(),
     });
     let http = Http::new(api.router(), config.http_connections, config.shutdown_grace);
@@ -221,6 +230,13 @@ async fn run(
     parts.spawn(signals.run(stop.clone()));
     parts.spawn(supervise::watchdog(registry.clone(), stop.clone()));
     parts.spawn(Expiry::new(registry.clone()).run(stop.clone()));
+    let ended = lapse::run(
+        registry.clone(),
+        tunnels.clone(),
+        ports.clone(),
+        stop.clone(),
+    );
+    parts.spawn(ended);
     parts.spawn(presence::run(registry, tunnels, stop.clone()));
     parts.spawn(http.run(listeners, stop.clone()));
     parts.spawn(gateway.run(stop.clone()));
@@ -353,6 +369,15 @@ fn node(config: &Config, identity: &Identity) -> Node {
         host_key: identity.host_key.clone(),
         status: NodeStatus::Active,
         ports: config.ports,
+    }
+}
+
+fn clients(config: &Config) -> Clients {
+    Clients {
+        allow_anonymous_keys: config.allow_anonymous_keys,
+        fallback_host: config.ssh_fallback_host.clone(),
+        fallback_port: config.ssh_fallback_port,
+        trusted_proxies: config.trusted_proxies.clone(),
     }
 }
 

@@ -35,6 +35,10 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`Tunnels::cut`] waits for the connection to be gone.
 const CUT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Tunnels of one device: its sessions have one each at most, the others are forward tunnels. Beyond that the oldest
+/// without a forward is displaced.
+const MAX_TUNNELS: usize = 128;
+
 /// Devices sent away by a drain return at this rate; two cores take about 800 handshakes a second.
 const RETURNS_PER_SECOND: u32 = 200;
 
@@ -125,11 +129,15 @@ impl Tunnels {
         let older: Vec<Tunnel> = {
             let mut table = self.table();
             let tunnels = table.entry(device).or_default();
-            let older = tunnels
+            let mut older: Vec<_> = tunnels
                 .extract_if(.., |other| {
                     hold == Hold::Device && other.hold == Hold::Device
                 })
                 .collect();
+            if tunnels.len() >= MAX_TUNNELS {
+                let idle = tunnels.iter().position(|other| other.forwards.is_empty());
+                older.push(tunnels.remove(idle.unwrap_or(0)));
+            }
             tunnels.push(tunnel);
             older
         };

@@ -11,6 +11,8 @@
 //! | `POST /v1/admin/api-keys` with [`NewApiKey`] | 201 [`ApiKeyEnvelope`], the secret this once |
 //! | `DELETE /v1/admin/api-keys/{id or name}` | 204 |
 //! | `GET /v1/gateway` | [`GatewayInfo`] |
+//! | `GET /v1/admin/devices/{name or UUID}/links` | [`LinkList`] |
+//! | `GET /v1/admin/key-binding`, `POST /v1/admin/key-binding/renew` | [`KeyBinding`] |
 //!
 //! Times are RFC 3339 in UTC.
 
@@ -225,6 +227,35 @@ pub struct NewApiKey {
     /// RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+}
+
+/// The links that open the public ports of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkList {
+    /// That of the first forward first.
+    pub links: Vec<LinkInfo>,
+}
+
+/// A link that opens a public port for whoever clicks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkInfo {
+    /// Port on the device; 0 when its client did not tell.
+    pub device_port: u16,
+    /// Public port on the node.
+    pub public_port: u16,
+    /// Public DNS name of the node.
+    pub server: String,
+    /// Whether visitors have to click the link before they can connect.
+    pub protected: bool,
+    /// The whole link, `…/l/<public port>/<token>`.
+    pub link: String,
+}
+
+/// What registers keys of clients to the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyBinding {
+    /// 32 letters and digits.
+    pub key_binding_token: String,
 }
 
 /// Where operators reach the SSH gateway.

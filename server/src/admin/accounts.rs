@@ -1,11 +1,12 @@
-//! `admin account create|list|suspend|resume`.
+//! `admin account create|list|suspend|resume|binding-token`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::table::table;
-use super::{AdminError, account_named, note};
+use super::{AccountChoice, AdminError, account_named, note};
 use crate::registry::Registry;
+use crate::registry::model::Account;
 
 /// Longest name of an account, in characters.
 const NAME_CHARS: usize = 64;
@@ -34,6 +35,18 @@ pub enum AccountCommand {
         /// Name of the account
         name: String,
     },
+    /// Show the token by which clients register their keys to an account
+    BindingToken(BindingTokenArgs),
+}
+
+/// Arguments of `admin account binding-token`.
+#[derive(Args, Debug)]
+pub struct BindingTokenArgs {
+    #[command(flatten)]
+    account: AccountChoice,
+    /// Replace it; the old one is refused from then on
+    #[arg(long)]
+    renew: bool,
 }
 
 pub(super) async fn run(
@@ -45,6 +58,10 @@ pub(super) async fn run(
         AccountCommand::List { json } => list(json, registry).await,
         AccountCommand::Suspend { name } => suspend(&name, Service::Suspended, registry).await,
         AccountCommand::Resume { name } => suspend(&name, Service::Served, registry).await,
+        AccountCommand::BindingToken(args) => {
+            let account = args.account.find(registry).await?;
+            binding_token(&account, args.renew, registry).await
+        }
     }
 }
 
@@ -68,6 +85,34 @@ async fn create(name: &str, registry: &Registry) -> Result<String, AdminError> {
     let message = format!("account {name} made");
     note(registry, &account, None, "account.created", message).await;
     Ok(format!("id      {}\nnumber  {}\n", account.uid, account.id))
+}
+
+async fn binding_token(
+    account: &Account,
+    renew: bool,
+    registry: &Registry,
+) -> Result<String, AdminError> {
+    let attempt = format!("show key binding token of account `{}`", account.name);
+    let token = if renew {
+        registry.renew_binding_token(account.id).await
+    } else {
+        registry.binding_token(account.id).await
+    };
+    let token = token
+        .map_err(|error| AdminError::new(&attempt, error))?
+        .ok_or_else(|| AdminError::new(&attempt, "there is none"))?;
+    if renew {
+        let message = format!("key binding token of {} renewed", account.name);
+        note(
+            registry,
+            account,
+            None,
+            "account.key_binding.renewed",
+            message,
+        )
+        .await;
+    }
+    Ok(format!("{}\n", token.expose()))
 }
 
 async fn list(as_json: bool, registry: &Registry) -> Result<String, AdminError> {

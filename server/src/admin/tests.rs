@@ -323,3 +323,35 @@ async fn a_folder_that_is_not_there_is_said() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn the_binding_token_of_an_account_is_shown_and_renewed() {
+    let folder = Folder::make().await;
+    folder.run("account create acme").await;
+    let line = "account binding-token --account acme";
+    let first = folder.run(line).await;
+    assert_eq!(first.trim_end().len(), 32);
+    assert_eq!(folder.run(line).await, first, "it stays");
+    assert_ne!(
+        folder.run("account binding-token").await,
+        first,
+        "main has its own"
+    );
+    let second = folder.run(&format!("{line} --renew")).await;
+    assert_ne!(second, first);
+    let owner = async |token: &str| {
+        let found = folder
+            .registry
+            .account_by_binding_token(token.trim_end())
+            .await;
+        found.unwrap().map(|account| account.name)
+    };
+    assert_eq!(owner(&second).await.as_deref(), Some("acme"));
+    assert_eq!(owner(&first).await, None);
+    assert!(
+        folder
+            .try_run("account binding-token --account nobody")
+            .await
+            .is_err()
+    );
+}

@@ -13,6 +13,7 @@
 //! | [`events`], [`audit`] | what happened, read and written |
 //! | [`dashboard`], [`host_info`] | counts; a host as answers show it |
 //! | [`devices`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
+//! | [`links`], [`key_binding`] | what they hand to visitors and to clients |
 //! | [`health`] | `/healthz` |
 
 use axum::Router;
@@ -34,6 +35,8 @@ mod events;
 mod gateway;
 mod health;
 mod host_info;
+mod key_binding;
+mod links;
 mod login;
 mod portal;
 mod ssh_keys;
@@ -85,6 +88,9 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
                 .put(api_clients::change_key)
                 .post(api_clients::regenerate_key),
         )
+        .route("/v1/admin/devices/{device}/links", get(links::list))
+        .route("/v1/admin/key-binding", get(key_binding::show))
+        .route("/v1/admin/key-binding/renew", post(key_binding::renew))
         .layer(middleware::from_fn_with_state(
             api.clone(),
             access::remember_token,

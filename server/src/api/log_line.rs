@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Parameters whose values are secrets, on whatever surface.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 12] = [
     "api_key",
     "dbid",
     "db_server_key",
@@ -13,6 +13,9 @@ const SECRETS: [&str; 9] = [
     "new_password",
     "secret",
     "session_token",
+    "restart_session_token",
+    "key_binding_token",
+    "ws_key_token",
 ];
 /// Longest query that is logged, in bytes; a log line is for people.
 const MAX_QUERY_BYTES: usize = 512;
@@ -44,6 +47,18 @@ pub fn without_secrets(query: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
+/// `path` without the token of a link, which opens a port to whoever has it.
+#[must_use]
+pub fn path_without_secrets(path: &str) -> Cow<'_, str> {
+    let link = path
+        .strip_prefix("/l/")
+        .and_then(|rest| rest.split_once('/'));
+    match link {
+        Some((port, token)) if !token.is_empty() => Cow::Owned(format!("/l/{port}/<redacted>")),
+        _ => Cow::Borrowed(path),
+    }
+}
+
 fn is_secret(name: &str) -> bool {
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(name).unwrap_or_default();
     let decoded = pairs.first().map_or(name, |(name, _)| name.as_str());
@@ -63,6 +78,18 @@ mod tests {
         assert!(!line.contains("0f6c2be1"), "{line}");
         assert!(line.starts_with("prefix=cam&api_key=<redacted>&"));
         assert!(line.ends_with("&limit=3"));
+    }
+
+    #[test]
+    fn a_link_is_logged_without_its_token() {
+        assert_eq!(path_without_secrets("/l/49482/9fQ2"), "/l/49482/<redacted>");
+        assert_eq!(
+            path_without_secrets("/l/49482/9fQ2/"),
+            "/l/49482/<redacted>"
+        );
+        for path in ["/l/49482", "/l/49482/", "/api/v1/request-port", "/"] {
+            assert_eq!(path_without_secrets(path), path);
+        }
     }
 
     #[test]

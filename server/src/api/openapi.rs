@@ -14,6 +14,7 @@ use utoipa::openapi::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 mod apiclients;
+mod openport_v1;
 mod operators;
 mod provisioning;
 
@@ -40,7 +41,7 @@ pub(super) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 fn openapi() -> OpenApi {
     let mut paths = PathsBuilder::new();
-    for part in [provisioning::paths, operators::paths] {
+    for part in [provisioning::paths, operators::paths, openport_v1::paths] {
         paths = part(paths);
     }
     let schemes = ComponentsBuilder::new()
@@ -94,6 +95,12 @@ mod tests {
         let devices = &paths["/v1/admin/devices/{device}"];
         assert!(devices["get"].is_object() && devices["patch"].is_object());
         assert_eq!(devices["get"]["parameters"][0]["name"], "device");
+        for (path, ..) in openport_v1::CALLS {
+            assert!(paths[path]["post"].is_object(), "{path}");
+        }
+        for (path, ..) in openport_v1::PAGES {
+            assert!(paths[path]["get"].is_object(), "{path}");
+        }
         assert!(paths["/v3/apiclients"]["post"].is_object());
         assert_eq!(
             json["components"]["securitySchemes"]["key"]["scheme"],

@@ -7,6 +7,7 @@ use std::time::Duration;
 use moorline_protocol::Secret;
 use serde::{Deserialize, Deserializer, de};
 
+use super::proxies::Network;
 use super::{ConfigError, PortRange};
 
 /// Every key of the file. All are optional, unknown ones are refused.
@@ -35,6 +36,8 @@ pub struct ConfigFile {
     pub database: DatabaseFile,
     /// Tokens of people.
     pub auth: AuthFile,
+    /// Clients of the Openport protocol.
+    pub openport: OpenportFile,
     /// Limits.
     pub limits: LimitsFile,
     /// The log.
@@ -55,6 +58,8 @@ pub struct HttpFile {
     pub require_https: bool,
     /// Base URL of the pages that explain the error codes of `/v3`; the server itself when absent.
     pub docs_url: Option<String>,
+    /// Proxies whose `X-Forwarded-For` counts, `["10.0.0.0/8"]`.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// `[tls]`
@@ -79,6 +84,12 @@ pub struct SshFile {
     pub listen: Vec<SocketAddr>,
     /// Port as seen from outside, when it is not the one listened on.
     pub public_port: Option<u16>,
+    /// Host of the second address that Openport clients are told, when it is not the public one.
+    pub fallback_host: Option<String>,
+    /// Its port, 443 unless given.
+    pub fallback_port: Option<u16>,
+    /// Lets devices sign with `ssh-rsa`, which uses SHA-1; for clients that know nothing better.
+    pub legacy_ssh_rsa: bool,
 }
 
 /// `[database]`
@@ -95,6 +106,14 @@ pub struct DatabaseFile {
 pub struct AuthFile {
     /// Secret of the tokens, 32 characters or more; made at first start when absent.
     pub jwt_secret: Option<Secret<String>>,
+}
+
+/// `[openport]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OpenportFile {
+    /// Serves keys that nobody has registered; yes unless given.
+    pub allow_anonymous_keys: Option<bool>,
 }
 
 /// `[limits]`

@@ -21,6 +21,12 @@ fn nothing_at_all_is_a_working_server() {
     assert!(config.tls.is_none() && config.jwt_secret.is_none());
     assert!(!config.public_host.is_empty());
     assert_eq!(config.default_rate_limit, 600);
+    assert_eq!(
+        (config.ssh_fallback_host, config.ssh_fallback_port),
+        (None, 443)
+    );
+    assert!(config.allow_anonymous_keys && !config.legacy_ssh_rsa);
+    assert!(config.trusted_proxies.0.is_empty());
 }
 
 #[test]
@@ -35,6 +41,7 @@ fn every_key_is_read() {
         listen = ["127.0.0.1:80", "[::1]:80"]
         public_url = "https://api.example.org/"
         connections = 100
+        trusted_proxies = ["10.0.0.0/8", "::1"]
         [tls]
         certificate = "/c.pem"
         key = "/k.pem"
@@ -42,10 +49,15 @@ fn every_key_is_read() {
         [ssh]
         listen = ["127.0.0.1:22"]
         public_port = 2222
+        fallback_host = "ssh.example.org"
+        fallback_port = 8443
+        legacy_ssh_rsa = true
         [database]
         url = "postgres://moorline@db/moorline"
         [auth]
         jwt_secret = "0123456789abcdef0123456789abcdef"
+        [openport]
+        allow_anonymous_keys = false
         [limits]
         default_rate_limit = 1000
         [log]
@@ -65,6 +77,13 @@ fn every_key_is_read() {
     );
     assert_eq!((config.http.len(), config.http_connections), (2, 100));
     assert_eq!(config.ssh_public_port, Some(2222));
+    let fallback = (
+        config.ssh_fallback_host.as_deref(),
+        config.ssh_fallback_port,
+    );
+    assert_eq!(fallback, (Some("ssh.example.org"), 8443));
+    assert!(config.legacy_ssh_rsa && !config.allow_anonymous_keys);
+    assert_eq!(config.trusted_proxies.0.len(), 2);
     assert_eq!(
         config.database_url.expose(),
         "postgres://moorline@db/moorline"

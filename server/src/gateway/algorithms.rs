@@ -48,11 +48,12 @@ const KEYS: &[Algorithm] = &[
     },
 ];
 
-/// Towards devices and operators that connect to us.
-pub(super) const fn offered() -> Preferred {
+/// Towards devices and operators that connect to us; `legacy_ssh_rsa` adds signatures of user keys with SHA-1.
+pub(super) fn offered(legacy_ssh_rsa: bool) -> Preferred {
+    let legacy = legacy_ssh_rsa.then_some(Algorithm::Rsa { hash: None });
     Preferred {
         kex: Cow::Borrowed(KEX),
-        key: Cow::Borrowed(KEYS),
+        key: KEYS.iter().cloned().chain(legacy).collect(),
         host_key_certificates: Cow::Borrowed(&[]),
         cipher: Cow::Borrowed(CIPHERS),
         mac: Cow::Borrowed(MACS),

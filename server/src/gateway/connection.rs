@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use moorline_protocol::control;
+use russh::keys::Algorithm;
 use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
@@ -15,14 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Shared;
+use super::client::Client;
 use super::device::DeviceLink;
 use super::login::Login;
 use super::operator::Operator;
 use super::socket::Life;
 use crate::registry::model::{Device, User};
-
-/// Sessions that a device connection holds open: the control channel, and what a stock client asks for.
-const MAX_DEVICE_SESSIONS: usize = 16;
+use crate::tunnels::Hold;
 
 mod authentication;
 
@@ -41,16 +40,13 @@ pub(super) struct Connection {
 }
 
 enum Accepted {
-    Device(Box<Device>),
+    Device(Box<Device>, Hold),
     Operator(Box<User>, String),
 }
 
 enum Phase {
     Unauthenticated,
-    Device {
-        link: Arc<DeviceLink>,
-        sessions: Vec<Channel<Msg>>,
-    },
+    Device(Client),
     Operator(Operator),
 }
 
@@ -97,7 +93,7 @@ impl Connection {
 
     fn device(&self) -> Option<&Arc<DeviceLink>> {
         match &self.phase {
-            Phase::Device { link, .. } => Some(link),
+            Phase::Device(client) => Some(client.link()),
             Phase::Unauthenticated | Phase::Operator(_) => None,
         }
     }
@@ -115,7 +111,8 @@ impl Handler for Connection {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        let Some(key) = parse_key(offer.public_key) else {
+        let key = parse_key(offer.public_key).filter(|_| !self.too_weak(offer.algorithm));
+        let Some(key) = key else {
             return Ok(reject(user));
         };
         match self.judge_key(user, &key).await {
@@ -133,7 +130,8 @@ impl Handler for Connection {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
-        let Some(key) = parse_key(key.public_key) else {
+        let key = parse_key(key.public_key).filter(|_| !self.too_weak(key.algorithm));
+        let Some(key) = key else {
             return Ok(reject(user));
         };
         match self.judge_key(user, &key).await {
@@ -180,7 +178,7 @@ impl Handler for Connection {
         self.handshake = None;
         self.ended.authenticated.cancel();
         match self.accepted.take() {
-            Some(Accepted::Device(device)) => {
+            Some(Accepted::Device(device, hold)) => {
                 let client = String::from_utf8_lossy(session.remote_sshid()).into_owned();
                 let link = DeviceLink::register(
                     self.shared.clone(),
@@ -189,12 +187,10 @@ impl Handler for Connection {
                     session.handle(),
                     self.life.clone(),
                     client,
+                    hold,
                 );
                 self.ended.device.get_or_init(|| link.clone());
-                self.phase = Phase::Device {
-                    link,
-                    sessions: Vec::new(),
-                };
+                self.phase = Phase::Device(Client::new(link, hold));
             }
             Some(Accepted::Operator(user, device_name)) => {
                 info!(user = %user.username, device = %device_name, "operator logged in");
@@ -228,31 +224,28 @@ impl Handler for Connection {
         &mut self,
         _address: &str,
         port: u32,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<bool, Self::Error> {
-        let link = self.device();
-        if let Some(link) = link {
-            link.cancel_forward(port);
-        }
-        Ok(link.is_some())
+        let Phase::Device(client) = &mut self.phase else {
+            return Ok(false);
+        };
+        client.cancel_forward(port, session)?;
+        Ok(true)
     }
 
     async fn channel_open_session(
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
         match &mut self.phase {
-            Phase::Device { sessions, .. } if sessions.len() < MAX_DEVICE_SESSIONS => {
-                sessions.push(channel);
-                reply.accept().await;
-            }
+            Phase::Device(client) => return client.open_session(channel, reply, session).await,
             Phase::Operator(operator) if operator.has_room() => {
                 reply.accept().await;
                 operator.open_session(channel);
             }
-            Phase::Device { .. } | Phase::Operator(_) => {
+            Phase::Operator(_) => {
                 reply.reject(ChannelOpenFailure::ResourceShortage).await;
             }
             Phase::Unauthenticated => {
@@ -275,6 +268,9 @@ impl Handler for Connection {
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
         match (&self.phase, u16::try_from(port)) {
+            (Phase::Device(client), _) => {
+                client.open_forward_tunnel(channel, reply, host, port).await;
+            }
             (Phase::Operator(operator), Ok(port)) if operator.has_room() => {
                 operator.open_jump(channel, reply, host.to_owned(), port);
             }
@@ -292,8 +288,8 @@ impl Handler for Connection {
         channel: ChannelId,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        if let Phase::Device { sessions, .. } = &mut self.phase {
-            sessions.retain(|open| open.id() != channel);
+        if let Phase::Device(client) = &mut self.phase {
+            client.closed(channel);
         }
         Ok(())
     }
@@ -305,21 +301,11 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         match &mut self.phase {
-            Phase::Device { link, sessions } if name == control::SUBSYSTEM => {
-                let found = sessions.iter().position(|open| open.id() == channel);
-                match found {
-                    Some(index) => {
-                        session.channel_success(channel)?;
-                        link.clone().control(sessions.swap_remove(index));
-                    }
-                    None => session.channel_failure(channel)?,
-                }
-            }
+            Phase::Device(client) => client.subsystem(channel, name, session),
             // The session's own task passes it on; see there why it is answered here.
-            Phase::Operator(_) => session.channel_success(channel)?,
-            Phase::Device { .. } | Phase::Unauthenticated => session.channel_failure(channel)?,
+            Phase::Operator(_) => session.channel_success(channel),
+            Phase::Unauthenticated => session.channel_failure(channel),
         }
-        Ok(())
     }
 
     async fn shell_request(
@@ -327,16 +313,22 @@ impl Handler for Connection {
         channel: ChannelId,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.answer(channel, session)
+        match &mut self.phase {
+            Phase::Device(client) => client.shell(channel, session),
+            Phase::Operator(_) | Phase::Unauthenticated => self.answer(channel, session),
+        }
     }
 
     async fn exec_request(
         &mut self,
         channel: ChannelId,
-        _command: &[u8],
+        command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.answer(channel, session)
+        match &mut self.phase {
+            Phase::Device(client) => client.exec(channel, command, session).await,
+            Phase::Operator(_) | Phase::Unauthenticated => self.answer(channel, session),
+        }
     }
 
     async fn pty_request(
@@ -398,11 +390,17 @@ impl Handler for Connection {
 }
 
 impl Connection {
-    /// Answers a request of a session at once: yes to an operator, whose session task passes it on, no to others.
+    /// Answers a request of a session at once: yes to an operator, whose session task passes it on, and to a device,
+    /// where it means nothing.
     fn answer(&self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         match self.phase {
-            Phase::Operator(_) => session.channel_success(channel),
-            Phase::Device { .. } | Phase::Unauthenticated => session.channel_failure(channel),
+            Phase::Operator(_) | Phase::Device(_) => session.channel_success(channel),
+            Phase::Unauthenticated => session.channel_failure(channel),
         }
+    }
+
+    /// Signatures with SHA-1 are taken only where the server was told so.
+    fn too_weak(&self, algorithm: &Algorithm) -> bool {
+        matches!(algorithm, Algorithm::Rsa { hash: None }) && !self.shared.config.legacy_ssh_rsa
     }
 }

@@ -21,7 +21,7 @@ use super::socket::Life;
 use super::window::STREAM_CREDIT_BYTES;
 use crate::forward::PublicForward;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Device, DeviceId, Timestamp, Wanted};
+use crate::registry::model::{Device, DeviceId, ForwardKind, Timestamp, Wanted};
 use crate::tunnels::{Carrier, Cut, Hold, OpenError, OpenForward, Pulse, Stream};
 
 /// Messages to the agent that wait to be sent.
@@ -44,6 +44,7 @@ pub(super) struct DeviceLink {
     shared: Arc<Shared>,
     device: DeviceId,
     name: String,
+    peer: SocketAddr,
     handle: Handle,
     life: Arc<Life>,
     client: String,
@@ -64,7 +65,8 @@ struct State {
 }
 
 impl DeviceLink {
-    /// Registers the connection as the device's newest tunnel and begins to watch it.
+    /// Registers the connection as the device's newest tunnel, that stands for what `hold` says, and begins to watch
+    /// it.
     pub(super) fn register(
         shared: Arc<Shared>,
         device: &Device,
@@ -72,10 +74,12 @@ impl DeviceLink {
         handle: Handle,
         life: Arc<Life>,
         client: String,
+        hold: Hold,
     ) -> Arc<Self> {
         let link = Arc::new(Self {
             device: device.id,
             name: device.name.clone(),
+            peer,
             handle,
             life,
             client,
@@ -91,11 +95,43 @@ impl DeviceLink {
         let generation =
             link.shared
                 .tunnels
-                .register(device.id, Arc::new(link.clone()), peer, Hold::Device);
+                .register(device.id, Arc::new(link.clone()), peer, hold);
         link.generation.get_or_init(|| generation);
         info!(device = %link.name, generation, client = %link.client, "device connected");
         link.shared.tasks.spawn(link.clone().watch());
         link
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Runs `task` as long as the connection, at most.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let ended = self.ended.clone();
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = ended.cancelled() => {}
+            }
+        });
+    }
+
+    /// Whether a forward was granted and not cancelled.
+    pub(super) fn has_forward(&self) -> bool {
+        !self.state().open_ports.is_empty()
     }
 
     fn generation(&self) -> u64 {
@@ -132,6 +168,9 @@ impl DeviceLink {
                 u32::from(forward.public_port) == port && forward.node == self.shared.config.node
             })
             .ok_or("port is not reserved for this device")?;
+        if forward.killed {
+            return Err("session was killed");
+        }
         let first = device
             .forwards
             .first()
@@ -149,21 +188,39 @@ impl DeviceLink {
             port: forward.public_port,
             max_connections_per_minute: device.max_connections_per_minute,
             ip_link_protection: device.ip_link_protection,
+            link_protection: forward.link_protection,
         };
-        // The public port first: who sees the tunnel open may connect at once.
-        let (public_port, generation) = (public.port, self.generation());
-        self.state().open_ports.push(public_port);
-        if let Err(error) = self.shared.ports.open(public, generation).await {
-            // The gateway still reaches the device; only the public port is missing.
-            warn!(device = %self.name, port, %error, "listen on public port");
-        }
-        let tunnels = &self.shared.tunnels;
-        if !tunnels.open_forward(self.device, generation, open) {
-            self.shared.ports.close(public_port, generation);
+        let generation = self.generation();
+        self.state().open_ports.push(public.port);
+        self.open_public_port(public, forward.kind).await;
+        if !self
+            .shared
+            .tunnels
+            .open_forward(self.device, generation, open)
+        {
+            self.state()
+                .open_ports
+                .retain(|open| *open != forward.public_port);
+            self.shared.ports.close(forward.public_port, generation);
             return Err("a newer tunnel has taken over");
         }
         debug!(device = %self.name, port, "forward open");
         Ok(())
+    }
+
+    /// Listens on the public port before the tunnel counts as open: who sees it open may connect at once. What is
+    /// reached by an HTTP name has no public port.
+    async fn open_public_port(&self, public: PublicForward, kind: ForwardKind) {
+        let (port, generation) = (public.port, self.generation());
+        match kind {
+            ForwardKind::Http => self.shared.ports.withdraw(port, generation),
+            ForwardKind::Tcp => {
+                if let Err(error) = self.shared.ports.open(public, generation).await {
+                    // The gateway still reaches the device; only the public port is missing.
+                    warn!(device = %self.name, port, %error, "listen on public port");
+                }
+            }
+        }
     }
 
     /// A `cancel-tcpip-forward` of the device.
@@ -175,6 +232,7 @@ impl DeviceLink {
             .tunnels
             .close_forwards(self.device, self.generation(), Some(port));
         self.shared.ports.close(port, self.generation());
+        self.state().open_ports.retain(|open| *open != port);
     }
 
     /// Runs the control channel until the agent closes it.

@@ -2,13 +2,22 @@
 
 use moorline_protocol::operator::DeviceState;
 
-use crate::registry::model::{Device, DeviceId, PublicKey, Role, Timestamp, User, UserStatus};
+use crate::registry::model::{
+    AccountId, Device, DeviceId, PublicKey, Role, Timestamp, User, UserStatus,
+};
+
+/// The account of keys that nobody registered.
+const ANONYMOUS: AccountId = AccountId(0);
+/// The user name of Openport clients.
+const CLIENT_USER: &str = "open";
 
 /// What an SSH user name asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Login {
     /// A device that brings its tunnel: the name is a `client_id`.
     Device(DeviceId),
+    /// A device that is known by its key alone: the name is `open` (openport contract section 10).
+    Client,
     /// An operator.
     Operator {
         /// Who, where the name says so: `alice+cli000001`.
@@ -23,6 +32,9 @@ impl Login {
     pub(super) fn parse(user: &str) -> Self {
         if let Ok(uuid) = user.parse() {
             return Self::Device(DeviceId(uuid));
+        }
+        if user == CLIENT_USER {
+            return Self::Client;
         }
         match user.split_once('+') {
             Some((username, name)) => Self::Operator {
@@ -41,6 +53,7 @@ impl Login {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     UnknownDevice,
+    UnknownKey,
     WrongKey,
     Blocked,
     Inactive,
@@ -55,6 +68,7 @@ impl Refusal {
     pub(super) const fn reason(self) -> &'static str {
         match self {
             Self::UnknownDevice => "unknown device",
+            Self::UnknownKey => "unknown key",
             Self::WrongKey => "wrong key",
             Self::Blocked => "device is blocked",
             Self::Inactive => "device is inactive",
@@ -81,6 +95,21 @@ pub(super) fn judge_device(
     if !own {
         return Err(Refusal::WrongKey);
     }
+    if account_suspended {
+        return Err(Refusal::AccountSuspended);
+    }
+    judge_state(device.state)
+}
+
+/// May the holder of this device's key log in as `open`? Keys that nobody registered may while that is allowed.
+pub(super) fn judge_client(
+    device: Option<&Device>,
+    anonymous: bool,
+    account_suspended: bool,
+) -> Result<(), Refusal> {
+    let device = device
+        .filter(|device| anonymous || device.account != ANONYMOUS)
+        .ok_or(Refusal::UnknownKey)?;
     if account_suspended {
         return Err(Refusal::AccountSuspended);
     }
@@ -136,6 +165,7 @@ mod tests {
             Login::parse(id),
             Login::Device(DeviceId(id.parse().unwrap()))
         );
+        assert_eq!(Login::parse("open"), Login::Client);
         assert_eq!(
             Login::parse("alice+cli000001"),
             Login::Operator {

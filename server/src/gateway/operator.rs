@@ -6,6 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use russh::client;
@@ -20,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::backlog::{Backlog, backlog};
 use super::ending::Ending;
 use super::upstream::{self, Upstream};
-use super::{Shared, login};
+use super::{Shared, login, relay};
 use crate::registry::model::{Device, DeviceId, NewEvent, User};
 use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort};
 
@@ -309,7 +310,7 @@ impl OperatorLogin {
         let (read, write) = channel.split();
         let (pump, backlog) = backlog(read);
         let carry = async {
-            carry(stream, backlog, &write).await;
+            relay::carry(stream, backlog, &write, &AtomicU64::new(0)).await;
             write.close().await.unwrap_or_default();
         };
         tokio::join!(pump, carry);
@@ -400,40 +401,6 @@ async fn to_device(mut backlog: Backlog, up: &ChannelWriteHalf<client::Msg>) {
         }
     }
     up.close().await.unwrap_or_default();
-}
-
-/// Bytes both ways between a channel and a stream, until both ends have ended or one is gone.
-async fn carry(stream: Stream, mut backlog: Backlog, write: &ChannelWriteHalf<Msg>) {
-    let Stream {
-        mut reader,
-        mut writer,
-    } = stream;
-    let up = async {
-        while let Some(message) = backlog.next().await {
-            match message {
-                ChannelMsg::Data { data } => {
-                    let sent = writer.send(data).await;
-                    if sent.is_err() {
-                        return;
-                    }
-                }
-                ChannelMsg::Eof => writer.finish(),
-                ChannelMsg::Close => return,
-                _ => {}
-            }
-        }
-    };
-    let down = async {
-        while let Some(chunk) = reader.next().await {
-            if write.data_bytes(chunk).await.is_err() {
-                return;
-            }
-        }
-        write.eof().await.unwrap_or_default();
-        // The operator closes when it has read the end; so does a tunnel that went away.
-        std::future::pending::<()>().await;
-    };
-    tokio::select! { () = up => {}, () = down => {} }
 }
 
 #[cfg(test)]

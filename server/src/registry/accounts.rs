@@ -11,7 +11,7 @@ use super::{Registry, folded};
 use crate::random;
 
 /// Number of the account of devices that nobody has registered.
-const ANONYMOUS: i64 = 0;
+pub(super) const ANONYMOUS: i64 = 0;
 /// Name of the account that is made when there is none.
 const FIRST_NAME: &str = "main";
 

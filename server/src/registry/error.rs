@@ -264,6 +264,34 @@ pub enum ForwardError {
     Registry(#[from] RegistryError),
 }
 
+/// Why a client gets no session (openport contract section 5).
+#[derive(Clone, Debug, Error)]
+pub enum SessionError {
+    /// No such device.
+    #[error("device not found")]
+    UnknownDevice,
+    /// It was killed, and its client restarts by itself.
+    #[error("session is killed")]
+    Killed,
+    /// No node is active, or none has a free port.
+    #[error("no node takes the session")]
+    NoServer,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a key was not registered, or a client's device not made (openport contract sections 4 and 7).
+#[derive(Clone, Debug, Error)]
+pub enum ClientError {
+    /// No node is active.
+    #[error("no node takes the device")]
+    NoServer,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 /// Why a device keeps its name.
 #[derive(Clone, Debug, Error)]
 pub enum RenameError {

@@ -375,6 +375,17 @@ pub struct Device {
     pub forwards: Vec<Forward>,
 }
 
+impl Device {
+    /// Whether `caller` may reach the public ports of this device by a forward tunnel (openport contract section 6):
+    /// those of its own account. Keys that nobody registered share an account without knowing each other, and reach
+    /// only themselves.
+    #[must_use]
+    pub fn reached_by(&self, caller: &Self) -> bool {
+        let registered = self.account.0 != 0;
+        self.account == caller.account && (registered || self.id == caller.id)
+    }
+}
+
 /// Device port to public port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
@@ -390,7 +401,8 @@ pub struct Forward {
     pub first: bool,
     /// What travels on it.
     pub kind: ForwardKind,
-    /// Proves that a client of the Openport protocol had it before; `None` when no such client made it.
+    /// Keyed hash of the token that proves that a client of the Openport protocol had it before, see
+    /// [`Registry::is_session_token`](crate::registry::Registry::is_session_token); `None` when no such client made it.
     pub session_token: Option<Secret<String>>,
     /// Part of the link that opens the port for a visitor.
     pub link_token: Option<Secret<String>>,

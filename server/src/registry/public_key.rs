@@ -57,6 +57,13 @@ impl PublicKey {
         }
         Err(InvalidKey)
     }
+
+    /// Length of the modulus of an RSA key, in bits; `None` for other types.
+    #[must_use]
+    pub fn rsa_bits(&self) -> Option<usize> {
+        let key = ssh_key::PublicKey::from_openssh(&self.canonical).ok()?;
+        key.key_data().rsa()?.n().as_positive_bytes().map(bits)
+    }
 }
 
 fn supported(key: &KeyData) -> bool {
@@ -117,6 +124,7 @@ mod tests {
         for (text, fingerprint) in KEYS {
             let key = PublicKey::parse(text).unwrap();
             assert_eq!(key.fingerprint, fingerprint);
+            assert_eq!(key.rsa_bits(), text.starts_with("ssh-rsa").then_some(1024));
             assert_eq!(text.trim(), format!("{} {}", key.canonical, key.comment));
         }
     }

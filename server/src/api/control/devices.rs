@@ -159,7 +159,7 @@ async fn cut(api: &Api, device: &Device, cut: Cut) {
 }
 
 /// A device of the operator's account by UUID or name; another account's answers like one that does not exist.
-async fn find(api: &Api, operator: &User, name: &str) -> Result<Device, Refusal> {
+pub(super) async fn find(api: &Api, operator: &User, name: &str) -> Result<Device, Refusal> {
     let account = operator.account;
     if let Ok(id) = Uuid::try_parse(name) {
         let device = api.registry().device(DeviceId(id)).await?;
@@ -177,7 +177,7 @@ async fn envelope(api: &Api, device: &Device) -> Result<Response, Refusal> {
 }
 
 /// Public DNS names by region.
-async fn hosts(api: &Api) -> Result<HashMap<String, String>, Refusal> {
+pub(super) async fn hosts(api: &Api) -> Result<HashMap<String, String>, Refusal> {
     let nodes = api.registry().nodes().await?;
     Ok(nodes
         .into_iter()

@@ -13,6 +13,7 @@ use super::super::login::{self, Login, Refusal};
 use super::{Accepted, Connection};
 use crate::registry::error::RegistryError;
 use crate::registry::model::{AccountId, NewEvent, PublicKey, Timestamp};
+use crate::tunnels::Hold;
 
 /// Refused logins a minute and address that become events.
 const MAX_RECORDED_REFUSALS: u32 = 10;
@@ -35,8 +36,22 @@ impl Connection {
                 let judged = login::judge_device(device.as_ref(), key, suspended);
                 Ok(judged.and_then(|()| {
                     device
-                        .map(|device| Accepted::Device(Box::new(device)))
+                        .map(|device| Accepted::Device(Box::new(device), Hold::Device))
                         .ok_or(Refusal::UnknownDevice)
+                }))
+            }
+            Login::Client => {
+                let device = registry.device_by_key(key).await?;
+                let suspended = match &device {
+                    Some(device) => self.suspended(device.account).await?,
+                    None => false,
+                };
+                let anonymous = self.shared.config.allow_anonymous_keys;
+                let judged = login::judge_client(device.as_ref(), anonymous, suspended);
+                Ok(judged.and_then(|()| {
+                    device
+                        .map(|device| Accepted::Device(Box::new(device), Hold::Sessions))
+                        .ok_or(Refusal::UnknownKey)
                 }))
             }
             Login::Operator { username, name } => {
@@ -130,6 +145,7 @@ impl Connection {
         // An operator's agent offers keys that nobody knows; that is no news.
         let device = match Login::parse(user) {
             Login::Device(id) => Some(id),
+            Login::Client => None,
             Login::Operator { .. } if refusal == Refusal::WrongKey => return,
             Login::Operator { .. } => None,
         };
@@ -168,7 +184,7 @@ impl Connection {
 /// A device has its key and nothing else; operators may go on with a password.
 pub(super) fn reject(user: &str) -> Auth {
     let methods: &[MethodKind] = match Login::parse(user) {
-        Login::Device(_) => &[MethodKind::PublicKey],
+        Login::Device(_) | Login::Client => &[MethodKind::PublicKey],
         Login::Operator { .. } => &[
             MethodKind::PublicKey,
             MethodKind::KeyboardInteractive,

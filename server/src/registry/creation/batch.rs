@@ -12,6 +12,7 @@ use super::Answer;
 use super::facts::{Facts, Known, Series, serial_name};
 use super::rows::{self, Fresh, Refresh};
 use crate::random;
+use crate::registry::accounts::ANONYMOUS;
 use crate::registry::api_clients::{ACCOUNT_CONTEXT, has_scope};
 use crate::registry::entity::{api_key, device};
 use crate::registry::error::{Attempt as _, CreateDeviceError, RegistryError};
@@ -136,7 +137,7 @@ impl<'a> Batch<'a> {
         if suspended {
             return Err(CreateDeviceError::AccountSuspended);
         }
-        if elsewhere {
+        if elsewhere && !self.is_anonymous(fingerprint.as_deref()) {
             return Err(CreateDeviceError::PublicKeyElsewhere);
         }
         if let Naming::Given(name) = &new.naming
@@ -144,10 +145,47 @@ impl<'a> Batch<'a> {
         {
             return Err(CreateDeviceError::NameTaken);
         }
+        if elsewhere {
+            return self
+                .adopt(fingerprint.as_deref().unwrap_or_default(), new)
+                .await;
+        }
         let node = self.node(new.region.as_deref(), key_region, default_region)?;
         let port = self.take_port(&node).await?;
         let name = self.name(new).await?;
         Ok(self.add(new, node, port, name, fingerprint))
+    }
+
+    /// Whether the device of this key is one that nobody has registered.
+    fn is_anonymous(&self, fingerprint: Option<&str>) -> bool {
+        let known = fingerprint.and_then(|key| self.facts.known.get(key));
+        matches!(known, Some(Known::Stored(stored)) if stored.row.account_id == ANONYMOUS)
+    }
+
+    /// Registers the device of an anonymous key to the account: it keeps its id, ports and links, and is named as a
+    /// new one is. It uses up one of the key's uses.
+    async fn adopt(
+        &mut self,
+        fingerprint: &str,
+        new: &NewDevice,
+    ) -> Result<Outcome, CreateDeviceError> {
+        // What refuses comes first, so that a refused call changes nothing.
+        let outcome = self.existing(fingerprint, new).await?;
+        let name = self.name(new).await?;
+        self.facts
+            .names
+            .insert((new.account.0, folded(&name)), true);
+        if let Some(Known::Stored(stored)) = self.facts.known.get_mut(fingerprint) {
+            let old_name = std::mem::replace(&mut stored.row.name, name.clone());
+            stored.row.account_id = new.account.0;
+            let adopted = (stored.row.number, DeviceId(stored.row.id));
+            rows::adopt(self.transaction, adopted, &old_name, &name, new).await?;
+            *self.spent.entry(new.api_key_id.clone()).or_insert(0) += 1;
+        }
+        Ok(match outcome {
+            Outcome::Existing(device) => Outcome::Existing(CreatedDevice { name, ..device }),
+            fresh @ Outcome::Fresh { .. } => fresh,
+        })
     }
 
     /// The key of the call as it stands now: it may have been revoked since the call was let in.

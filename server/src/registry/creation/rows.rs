@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::facts::{Series, counter_row};
 use crate::random;
+use crate::registry::accounts::ANONYMOUS;
+use crate::registry::clients::moved;
 use crate::registry::devices::dbid_place;
 use crate::registry::entity::{api_key, device, event, forward, serial_counter};
 use crate::registry::error::{Attempt as _, RegistryError};
@@ -259,6 +261,35 @@ pub(in crate::registry) async fn first_forward(
         .await
         .attempt("insert forward")?;
     Forward::try_from(row)
+}
+
+/// Moves the device of an anonymous key, by number and id, into the account of `new`.
+pub(super) async fn adopt(
+    transaction: &DatabaseTransaction,
+    (number, id): (i64, DeviceId),
+    old_name: &str,
+    name: &str,
+    new: &NewDevice,
+) -> Result<(), RegistryError> {
+    let mut update = device::Entity::update_many()
+        .col_expr(device::Column::AccountId, Expr::value(new.account.0))
+        .col_expr(device::Column::Name, Expr::value(name))
+        .col_expr(device::Column::NameFolded, Expr::value(folded(name)));
+    if let Some(username) = &new.username {
+        update = update.col_expr(device::Column::Username, Expr::value(username.as_str()));
+    }
+    update
+        .filter(device::Column::Number.eq(number))
+        .exec(transaction)
+        .await
+        .attempt("adopt device")?;
+    moved(
+        transaction,
+        id,
+        (AccountId(ANONYMOUS), old_name),
+        (new.account, name),
+    )
+    .await
 }
 
 /// Writes what devices said of themselves.
