@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
 //! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
+//! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
 //! | [`openapi`] | `/openapi.json` |
 //!
 //! *Invariant:* handlers see the registry and the tunnels, never SQL and never SSH.
@@ -18,6 +19,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use self::key_cache::KeyCache;
 use crate::forward::PublicPorts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
@@ -27,6 +29,8 @@ use crate::registry::model::DeviceId;
 use crate::tunnels::Tunnels;
 
 pub mod control;
+mod key_cache;
+mod keys;
 pub mod log_line;
 pub mod openapi;
 pub mod provisioning;
@@ -82,7 +86,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 struct Shared {
     parts: Parts,
     /// API keys looked up a moment ago, for `create_new_client`.
-    recent_keys: provisioning::KeyCache,
+    recent_keys: KeyCache,
     /// Calls by API key, over all surfaces.
     key_calls: RateLimiter<String>,
     /// Calls with a quadruple, by device.
@@ -110,7 +114,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             parts,
-            recent_keys: provisioning::KeyCache::default(),
+            recent_keys: KeyCache::default(),
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),

@@ -5,7 +5,6 @@
 //! | [`request`] | query and body as one flat map |
 //! | [`parameters`] | that map, checked: typed requests |
 //! | [`access`] | credentials, scopes, limits, what a credential may see |
-//! | [`key_cache`] | keys looked up a moment ago |
 //! | [`create`] | `create_new_client` |
 //! | [`list`] | `device_list` |
 //! | [`script`] | the client script |
@@ -30,13 +29,10 @@ mod access;
 mod answer;
 mod create;
 mod device_calls;
-mod key_cache;
 mod list;
 pub mod parameters;
 pub mod request;
 pub mod script;
-
-pub(super) use key_cache::KeyCache;
 
 const ROOT: &str = "/init/api/";
 /// Longest body that is read, in bytes.

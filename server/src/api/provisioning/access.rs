@@ -7,16 +7,12 @@ use moorline_protocol::scope::Scope;
 use super::answer::Failure;
 use super::parameters::{self, Quadruple, QuadrupleForm, UNKNOWN_CLIENT, WrongData, has_quadruple};
 use super::request::Fields;
+use crate::api::keys::{has_scope, reaches};
 use crate::api::{Api, Peer};
-use crate::rate_limit::address_key;
-use crate::registry::model::{
-    AccountId, ApiKey, Device, DeviceId, ForwardId, KeyContext, Timestamp,
-};
+use crate::registry::model::{AccountId, ApiKey, Device, DeviceId, ForwardId};
 
 /// Calls a minute with the quadruple of one device.
 const QUADRUPLE_CALLS_PER_MINUTE: u32 = 60;
-/// Calls a minute and source address that end in 32 or in a wrong quadruple.
-const REFUSED_CALLS_PER_MINUTE: u32 = 60;
 
 /// A request as it came in.
 pub(super) struct Arrival {
@@ -77,24 +73,16 @@ pub(super) enum Credentials {
 impl Api {
     /// The API key of a call, with `scope`; its call is counted.
     pub(super) async fn key(&self, arrival: &Arrival, scope: Scope) -> Result<ApiKey, Failure> {
-        let key = self.find_key(secret(arrival)?).await?;
-        self.count(&key)?;
+        let key = known(self.live_key(secret(arrival)?).await?)?;
+        self.count_key(&key)?;
         checked(key, scope)
     }
 
     /// As [`Self::key`] for `create_new_client`, whose key the registry checks once more when it writes: the key may
     /// be a moment old. Refusals have to go through [`Self::refuse_creation`].
     pub(super) async fn creation_key(&self, arrival: &Arrival) -> Result<ApiKey, Failure> {
-        let secret = secret(arrival)?;
-        let key = match self.0.recent_keys.get(secret) {
-            Some(key) if is_live(&key) => key,
-            _ => {
-                let key = self.find_key(secret).await?;
-                self.0.recent_keys.put(secret, key.clone());
-                key
-            }
-        };
-        self.count(&key)?;
+        let key = known(self.recent_key(secret(arrival)?).await?)?;
+        self.count_key(&key)?;
         checked(key, Scope::DeviceCreate)
     }
 
@@ -102,32 +90,17 @@ impl Api {
     pub(super) async fn refuse_creation(&self, arrival: &Arrival, refusal: Failure) -> Failure {
         let look = async {
             let secret = secret(arrival)?;
-            self.0.recent_keys.forget(secret);
-            checked(self.find_key(secret).await?, Scope::DeviceCreate)
+            self.forget_secret(secret);
+            checked(known(self.live_key(secret).await?)?, Scope::DeviceCreate)
         };
         look.await.err().unwrap_or(refusal)
     }
 
-    async fn find_key(&self, secret: &str) -> Result<ApiKey, Failure> {
-        let key = self.registry().api_key_by_secret(secret).await?;
-        key.filter(is_live).ok_or_else(|| Code::InvalidKey.into())
-    }
-
-    fn count(&self, key: &ApiKey) -> Result<(), Failure> {
-        match u32::try_from(key.rate_limit) {
-            Ok(per_minute) => Ok(self.0.key_calls.take(&key.id, per_minute)?),
-            // -1 is no limit.
-            Err(_) => Ok(()),
-        }
-    }
-
     /// 24 when the account is suspended.
     pub(super) async fn account_in_service(&self, account: AccountId) -> Result<(), Failure> {
-        let account = self.registry().account(account).await?;
-        if account.is_some_and(|account| !account.suspended) {
-            Ok(())
-        } else {
-            Err(Code::Inactive.into())
+        match self.active_account(account).await? {
+            Some(_) => Ok(()),
+            None => Err(Code::Inactive.into()),
         }
     }
 
@@ -165,12 +138,7 @@ impl Api {
     }
 
     async fn visible_device(&self, key: &ApiKey, id: DeviceId) -> Result<Device, Failure> {
-        let reached = match &key.context {
-            KeyContext::Account => true,
-            KeyContext::Devices(ids) => ids.contains(&id),
-            KeyContext::Apps(_) => false,
-        };
-        let device = match reached {
+        let device = match reaches(key, id) {
             true => self.registry().device(id).await?,
             false => None,
         };
@@ -210,12 +178,7 @@ impl Api {
         if !failure.counts_against_address() {
             return failure;
         }
-        let address = address_key(peer.0.ip());
-        match self
-            .0
-            .refused_calls
-            .take(&address, REFUSED_CALLS_PER_MINUTE)
-        {
+        match self.count_refused(peer) {
             Ok(()) => failure,
             Err(exceeded) => Failure::Limited(exceeded),
         }
@@ -229,9 +192,8 @@ fn secret(arrival: &Arrival) -> Result<&str, Failure> {
         .ok_or_else(|| arrival.no_credential())
 }
 
-fn is_live(key: &ApiKey) -> bool {
-    let now = Timestamp::now();
-    key.limits.expires_at.is_none_or(|expiry| now < expiry)
+fn known(key: Option<ApiKey>) -> Result<ApiKey, Failure> {
+    key.ok_or_else(|| Code::InvalidKey.into())
 }
 
 fn checked(key: ApiKey, scope: Scope) -> Result<ApiKey, Failure> {
@@ -240,11 +202,6 @@ fn checked(key: ApiKey, scope: Scope) -> Result<ApiKey, Failure> {
     } else {
         Err(Code::InvalidKey.into())
     }
-}
-
-/// Whether `key` holds `scope`.
-pub(super) fn has_scope(key: &ApiKey, scope: Scope) -> bool {
-    key.scope.iter().any(|held| held == scope.as_str())
 }
 
 /// Section 1: `dbid` is for keys that may change devices anyway, and for devices without a key of their own.

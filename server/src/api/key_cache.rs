@@ -8,7 +8,7 @@ use crate::registry::model::ApiKey;
 
 /// How long a key is believed. What such a call writes is checked against the key as it stands, in the same
 /// transaction; only what a refusal says could be out of date, and refusals ask again.
-const LIFETIME: Duration = Duration::from_secs(2);
+pub(super) const LIFETIME: Duration = Duration::from_secs(2);
 /// Keys held; when there are more, all are forgotten.
 const MAX_ENTRIES: usize = 1024;
 
@@ -17,7 +17,7 @@ type Digest = [u8; 32];
 
 /// Keys by the digest of their secret.
 #[derive(Debug, Default)]
-pub(in crate::api) struct KeyCache(Mutex<HashMap<Digest, (Instant, ApiKey)>>);
+pub(super) struct KeyCache(Mutex<HashMap<Digest, (Instant, ApiKey)>>);
 
 impl KeyCache {
     /// The key of `secret`, if it was looked up a moment ago.
@@ -39,6 +39,11 @@ impl KeyCache {
     /// Makes the next call look it up.
     pub(super) fn forget(&self, secret: &str) {
         self.entries().remove(&digest(secret));
+    }
+
+    /// Makes the next call look up the key of this API client, whatever its secret was.
+    pub(super) fn forget_owner(&self, owner: &str) {
+        self.entries().retain(|_, (_, key)| key.owner_id != owner);
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Digest, (Instant, ApiKey)>> {
