@@ -66,6 +66,9 @@ pub struct Parts {
 pub struct Identity {
     /// Base URL of the HTTP API, no trailing slash.
     pub api_url: String,
+    /// The same, when it was configured and not made up; answers that lead back to the server prefer where the
+    /// request went otherwise.
+    pub public_url: Option<String>,
     /// `sha256/…` of the server's TLS key when its certificate is self-signed.
     pub api_pin: Option<String>,
     /// Public name of this node.

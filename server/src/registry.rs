@@ -8,6 +8,8 @@
 //! | `accounts`, `users`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
+//! | `keyed_devices` | making devices from their key alone |
+//! | `open_sessions`, `link_clicks` | what the Openport surface lists |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -26,9 +28,12 @@ mod entity;
 pub mod error;
 mod events;
 mod first_forward;
+mod keyed_devices;
+mod link_clicks;
 mod migrations;
 pub mod model;
 mod nodes;
+mod open_sessions;
 mod ports;
 mod presence;
 mod public_key;

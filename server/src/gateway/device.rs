@@ -148,7 +148,7 @@ impl DeviceLink {
             forward: forward.id,
             port: forward.public_port,
             max_connections_per_minute: device.max_connections_per_minute,
-            ip_link_protection: device.ip_link_protection,
+            ip_link_protection: device.protects(forward),
         };
         // The public port first: who sees the tunnel open may connect at once.
         let (public_port, generation) = (public.port, self.generation());

@@ -49,36 +49,16 @@ impl Fresh {
     }
 
     fn row(&self, store: &Store, now: Timestamp) -> Result<device::ActiveModel, RegistryError> {
-        let place = dbid_place(DeviceId(self.id));
-        let dbid = store.keys.seal(&place, random::dbid().as_bytes());
         let key = self.public_key.as_ref();
+        let account = AccountId(self.account);
         Ok(device::ActiveModel {
-            number: ActiveValue::NotSet,
-            id: ActiveValue::Set(self.id),
-            account_id: ActiveValue::Set(self.account),
-            name: ActiveValue::Set(self.name.clone()),
-            name_folded: ActiveValue::Set(folded(&self.name)),
-            state: ActiveValue::Set(DeviceState::Active.as_str().to_owned()),
-            wanted: ActiveValue::Set(Wanted::Open.as_str().to_owned()),
-            allow_clientless: ActiveValue::Set(false),
             public_key: ActiveValue::Set(key.map(|key| key.canonical.clone())),
             public_key_comment: ActiveValue::Set(key.map(|key| key.comment.clone())),
             public_key_fingerprint: ActiveValue::Set(key.map(|key| key.fingerprint.clone())),
-            dbid: ActiveValue::Set(dbid.map_err(|_| RegistryError::Seal {
-                attempt: "seal dbid of device",
-            })?),
-            redirect_token: ActiveValue::Set(random::redirect_token()),
             username: ActiveValue::Set(self.username.clone()),
             hostname: ActiveValue::Set(self.hostname.clone()),
             hardware: ActiveValue::Set(self.hardware.clone()),
-            region: ActiveValue::Set(self.node.clone()),
-            sshd_host_keys: ActiveValue::Set("[]".to_owned()),
-            ip_link_protection: ActiveValue::Set(false),
-            max_connections_per_minute: ActiveValue::Set(CONNECTIONS_PER_MINUTE),
-            created_at: ActiveValue::Set(now.0),
-            unique_client_id: ActiveValue::Set(None),
-            client_version: ActiveValue::Set(None),
-            platform: ActiveValue::Set(None),
+            ..device_row(store, self.id, account, &self.name, &self.node, now)?
         })
     }
 
@@ -94,6 +74,47 @@ impl Fresh {
         };
         event_row(created, now)
     }
+}
+
+/// The row of a new device without a key, as every new device has it.
+pub(in crate::registry) fn device_row(
+    store: &Store,
+    id: Uuid,
+    account: AccountId,
+    name: &str,
+    region: &str,
+    now: Timestamp,
+) -> Result<device::ActiveModel, RegistryError> {
+    let place = dbid_place(DeviceId(id));
+    let dbid = store.keys.seal(&place, random::dbid().as_bytes());
+    Ok(device::ActiveModel {
+        number: ActiveValue::NotSet,
+        id: ActiveValue::Set(id),
+        account_id: ActiveValue::Set(account.0),
+        name: ActiveValue::Set(name.to_owned()),
+        name_folded: ActiveValue::Set(folded(name)),
+        state: ActiveValue::Set(DeviceState::Active.as_str().to_owned()),
+        wanted: ActiveValue::Set(Wanted::Open.as_str().to_owned()),
+        allow_clientless: ActiveValue::Set(false),
+        public_key: ActiveValue::Set(None),
+        public_key_comment: ActiveValue::Set(None),
+        public_key_fingerprint: ActiveValue::Set(None),
+        dbid: ActiveValue::Set(dbid.map_err(|_| RegistryError::Seal {
+            attempt: "seal dbid of device",
+        })?),
+        redirect_token: ActiveValue::Set(random::redirect_token()),
+        username: ActiveValue::Set(None),
+        hostname: ActiveValue::Set(None),
+        hardware: ActiveValue::Set(None),
+        region: ActiveValue::Set(region.to_owned()),
+        sshd_host_keys: ActiveValue::Set("[]".to_owned()),
+        ip_link_protection: ActiveValue::Set(false),
+        max_connections_per_minute: ActiveValue::Set(CONNECTIONS_PER_MINUTE),
+        created_at: ActiveValue::Set(now.0),
+        unique_client_id: ActiveValue::Set(None),
+        client_version: ActiveValue::Set(None),
+        platform: ActiveValue::Set(None),
+    })
 }
 
 /// What a device that is there already says of itself.
