@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
 //! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
+//! | [`openport`] | `/api/v2/…` (`contract/openport.md`) |
+//! | [`device_changes`] | changing and removing devices, as every surface does it |
 //! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
 //! | [`openapi`] | `/openapi.json` |
 //!
@@ -20,6 +22,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use self::key_cache::KeyCache;
+use self::openport::NodeAddresses;
 use crate::forward::PublicPorts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
@@ -29,10 +32,12 @@ use crate::registry::model::DeviceId;
 use crate::tunnels::Tunnels;
 
 pub mod control;
+mod device_changes;
 mod key_cache;
 mod keys;
 pub mod log_line;
 pub mod openapi;
+mod openport;
 pub mod provisioning;
 
 pub use control::token::Tokens;
@@ -90,6 +95,8 @@ struct Shared {
     parts: Parts,
     /// API keys looked up a moment ago, for `create_new_client`.
     recent_keys: KeyCache,
+    /// Addresses of nodes, for the Openport surface.
+    node_addresses: NodeAddresses,
     /// Calls by API key, over all surfaces.
     key_calls: RateLimiter<String>,
     /// Calls with a quadruple, by device.
@@ -118,6 +125,7 @@ impl Api {
         Self(Arc::new(Shared {
             parts,
             recent_keys: KeyCache::default(),
+            node_addresses: NodeAddresses::default(),
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
@@ -145,6 +153,7 @@ impl Api {
         Router::new()
             .merge(provisioning::routes())
             .merge(control::routes(&self))
+            .merge(openport::routes())
             .route("/metrics", get(metrics))
             .route("/openapi.json", get(openapi::document))
             .fallback(not_found)

@@ -29,12 +29,7 @@ const LOOKS_PER_SWEEP: u32 = 24 * 3600 / 5;
 const EVENTS_KEPT_MICROS: i64 = 400 * 24 * 3600 * 1_000_000;
 
 /// Runs until `stop`, and once more then, so that nothing is lost by a restart.
-pub async fn run(
-    registry: Registry,
-    tunnels: Tunnels,
-    traffic: Traffic,
-    stop: CancellationToken,
-) {
+pub async fn run(registry: Registry, tunnels: Tunnels, traffic: Traffic, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0_u32;

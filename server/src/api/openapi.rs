@@ -13,6 +13,8 @@ use utoipa::openapi::{
     PathsBuilder, Required, ResponseBuilder, SecurityRequirement, Type,
 };
 
+pub(super) mod openport_v2;
+
 /// Name, whether it is required, meaning.
 type Parameter = (&'static str, bool, &'static str);
 
@@ -265,11 +267,13 @@ fn openapi() -> OpenApi {
         .title("Moorline")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Enrols devices and reaches them."));
-    OpenApiBuilder::new()
+    let mut whole = OpenApiBuilder::new()
         .info(info.build())
         .paths(paths.build())
         .components(Some(schemes.build()))
-        .build()
+        .build();
+    whole.merge(openport_v2::document());
+    whole
 }
 
 fn provisioning(
@@ -343,6 +347,8 @@ mod tests {
         let devices = &paths["/v1/admin/devices/{device}"];
         assert!(devices["get"].is_object() && devices["patch"].is_object());
         assert_eq!(devices["get"]["parameters"][0]["name"], "device");
+        assert!(paths["/api/v2/keys/{id}/"]["patch"].is_object());
+        assert!(json["components"]["securitySchemes"]["openport_token"].is_object());
         assert!(json["openapi"].as_str().unwrap().starts_with('3'));
     }
 }

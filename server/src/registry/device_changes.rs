@@ -232,7 +232,10 @@ async fn make_links(transaction: &DatabaseTransaction, number: i64) -> Result<()
         .attempt("read forwards")?;
     for row in without {
         forward::Entity::update_many()
-            .col_expr(forward::Column::LinkToken, Expr::value(random::link_token()))
+            .col_expr(
+                forward::Column::LinkToken,
+                Expr::value(random::link_token()),
+            )
             .filter(forward::Column::Id.eq(row.id))
             .exec(transaction)
             .await

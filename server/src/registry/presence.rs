@@ -51,10 +51,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn record_up(
-        &self,
-        ups: &HashMap<DeviceId, Timestamp>,
-    ) -> Result<(), RegistryError> {
+    pub async fn record_up(&self, ups: &HashMap<DeviceId, Timestamp>) -> Result<(), RegistryError> {
         let ups: Vec<_> = ups.iter().collect();
         for part in ups.chunks(DEVICES_AT_ONCE) {
             let sql = format!(
