@@ -8,7 +8,7 @@
 //! | [`answer`] | JSON and errors on the wire, bodies read |
 //! | [`login`] | name and password for a token |
 //! | [`ssh_keys`] | the keys of a user |
-//! | [`devices`], [`api_keys`], [`gateway`] | what operators see and change |
+//! | [`devices`], [`sessions`], [`nodes`], [`api_keys`], [`gateway`] | what operators see and change |
 //! | [`health`] | `/healthz` |
 
 use axum::Router;
@@ -24,6 +24,8 @@ mod devices;
 mod gateway;
 mod health;
 mod login;
+mod nodes;
+mod sessions;
 mod ssh_keys;
 pub mod token;
 
@@ -58,6 +60,8 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
             get(api_keys::list).post(api_keys::create),
         )
         .route("/v1/admin/api-keys/{key}", delete(api_keys::revoke))
+        .route("/v1/admin/sessions", get(sessions::list))
+        .route("/v1/admin/nodes", get(nodes::list))
         .layer(middleware::from_fn_with_state(
             api.clone(),
             access::remember_token,

@@ -99,7 +99,7 @@ const PROVISIONING: [(&str, &str, &[Parameter]); 10] = [
 ];
 
 /// Method, path, summary, status of success.
-const OPERATORS: [(HttpMethod, &str, &str, u16); 19] = [
+const OPERATORS: [(HttpMethod, &str, &str, u16); 21] = [
     (
         HttpMethod::Post,
         "/v1/auth/login",
@@ -167,6 +167,18 @@ const OPERATORS: [(HttpMethod, &str, &str, u16); 19] = [
         "/v1/admin/devices/{device}",
         "Removes a device",
         204,
+    ),
+    (
+        HttpMethod::Get,
+        "/v1/admin/sessions",
+        "Forwards that are open now; `limit`, `offset` cut the list",
+        200,
+    ),
+    (
+        HttpMethod::Get,
+        "/v1/admin/nodes",
+        "Nodes, which are the regions",
+        200,
     ),
     (
         HttpMethod::Get,

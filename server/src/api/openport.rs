@@ -13,7 +13,7 @@ use super::Api;
 
 mod names;
 mod node_addresses;
-mod urls;
+pub(super) mod urls;
 pub(super) mod v2;
 
 pub(super) use node_addresses::NodeAddresses;

@@ -31,6 +31,7 @@ const DEVICE_SCOPES: [Scope; 4] = [
 
 pub(crate) struct Bed {
     folder: TempDir,
+    url: String,
     stop: CancellationToken,
     running: JoinHandle<()>,
     pub(crate) registry: Registry,
@@ -63,16 +64,16 @@ impl Default for KeyWish {
 
 impl Bed {
     pub(crate) async fn on_sqlite() -> Self {
-        Self::start(None).await
+        Self::configured("").await
     }
 
     pub(crate) async fn on(url: &str) -> Self {
-        Self::start(Some(url)).await
+        Self::configured(&format!("[database]\nurl = \"{url}\"")).await
     }
 
-    async fn start(url: Option<&str>) -> Self {
+    /// With this configuration file.
+    pub(crate) async fn configured(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = url.map_or(String::new(), |url| format!("[database]\nurl = \"{url}\""));
         let any = || "127.0.0.1:0".parse().unwrap();
         let overrides = Overrides {
             data_dir: Some(folder.path().to_owned()),
@@ -81,7 +82,7 @@ impl Bed {
             ports: Some("20000-40000".parse().unwrap()),
             ..Overrides::default()
         };
-        let config = Config::combine(ConfigFile::parse(&text).unwrap(), overrides).unwrap();
+        let config = Config::combine(ConfigFile::parse(text).unwrap(), overrides).unwrap();
         let url = config.database_url.clone();
         let stop = CancellationToken::new();
         let token = stop.clone();
@@ -92,6 +93,7 @@ impl Bed {
         let account = registry.first_account().await.unwrap().id;
         Self {
             folder,
+            url: url.expose().clone(),
             stop,
             running,
             registry,
@@ -108,6 +110,11 @@ impl Bed {
         self.folder.path()
     }
 
+    /// The address of its database.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.url
+    }
+
     /// A new account, key and source address.
     pub(crate) async fn turn_page(&mut self, story: &str) {
         self.story += 1;
@@ -116,12 +123,14 @@ impl Bed {
         self.key = self.make_key(KeyWish::default()).await;
     }
 
-    pub(crate) async fn stop(self) {
+    /// Ends the server; its data folder is there until what is given back is dropped.
+    pub(crate) async fn stop(self) -> TempDir {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(60), self.running)
             .await
             .expect("the server ends in time")
             .unwrap();
+        self.folder
     }
 
     /// The secret of a new key of this story's account.

@@ -49,7 +49,7 @@ pub(super) fn redirect(base: &str, token: &str, local_port: u16) -> String {
 }
 
 /// HTTP name of a forward on a node, without scheme (section 12).
-pub(super) fn http_name(label: &str, node_domain: &str) -> String {
+pub(in crate::api) fn http_name(label: &str, node_domain: &str) -> String {
     format!("{label}.u.{node_domain}")
 }
 

@@ -82,6 +82,7 @@ impl Fields {
     }
 
     /// The value as it was given.
+    #[cfg(test)]
     pub(super) fn get(&self, name: &str) -> Option<&Given> {
         self.0.get(name)
     }
