@@ -9,7 +9,8 @@
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
 //! | `keyed_devices` | making devices from their key alone |
-//! | `open_sessions`, `link_clicks` | what the Openport surface lists |
+//! | `link_clicks` | which visitors clicked a link |
+//! | `open_sessions`, `listed_clicks` | what the Openport surface lists |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -30,6 +31,7 @@ mod events;
 mod first_forward;
 mod keyed_devices;
 mod link_clicks;
+mod listed_clicks;
 mod migrations;
 pub mod model;
 mod nodes;

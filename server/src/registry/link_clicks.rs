@@ -1,87 +1,66 @@
-//! Clicks on the links that open a public port for one visitor (openport contract sections 3 and 8). They outlive the
-//! device.
+//! Clicked links: which visitor addresses a session lets in (openport contract section 8).
 
-use sea_orm::{ActiveValue, ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _};
-use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sea_orm::QueryFilter as _;
+use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _};
 
 use super::Registry;
 use super::entity::link_click;
 use super::error::{Attempt as _, RegistryError};
-use super::model::{AccountId, DeviceId, ForwardId, LinkClick, Slice, Timestamp};
+use super::model::{Device, Forward, ForwardId, Timestamp};
+
+/// How long a click lets an address in.
+const CLICK_HOLDS: Duration = Duration::from_secs(24 * 3600);
 
 impl Registry {
-    /// Notes a click.
+    /// Notes that `visitor` clicked the link of a session.
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn record_click(&self, click: LinkClick) -> Result<(), RegistryError> {
+    pub async fn record_click(
+        &self,
+        device: &Device,
+        forward: &Forward,
+        visitor: IpAddr,
+        at: Timestamp,
+    ) -> Result<(), RegistryError> {
         let row = link_click::ActiveModel {
             id: ActiveValue::NotSet,
-            at: ActiveValue::Set(click.at.0),
-            account_id: ActiveValue::Set(click.account.0),
-            device_id: ActiveValue::Set(click.device.0),
-            forward_id: ActiveValue::Set(click.forward.0),
-            port: ActiveValue::Set(click.port.into()),
-            source_ip: ActiveValue::Set(click.source_ip.to_string()),
-            key_name: ActiveValue::Set(click.key_name),
+            at: ActiveValue::Set(at.0),
+            account_id: ActiveValue::Set(device.account.0),
+            device_id: ActiveValue::Set(device.id.0),
+            forward_id: ActiveValue::Set(forward.id.0),
+            port: ActiveValue::Set(forward.public_port.into()),
+            source_ip: ActiveValue::Set(visitor.to_canonical().to_string()),
+            key_name: ActiveValue::Set(device.name.clone()),
         };
         link_click::Entity::insert(row)
             .exec_without_returning(&self.store.write)
             .await
-            .attempt("record click on link")?;
+            .attempt("record click")?;
         Ok(())
     }
 
-    /// The clicks of an account, or on links of these devices alone: how many they are, and the part of them that
-    /// `slice` says, oldest first.
+    /// Whether `visitor` clicked the link of that session within the last 24 hours.
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn link_clicks(
+    pub async fn has_clicked(
         &self,
-        account: AccountId,
-        devices: Option<&[DeviceId]>,
-        slice: Slice,
-    ) -> Result<(u64, Vec<LinkClick>), RegistryError> {
-        let mut which = Condition::all().add(link_click::Column::AccountId.eq(account.0));
-        if let Some(devices) = devices {
-            let ids = devices.iter().map(|device| device.0);
-            which = which.add(link_click::Column::DeviceId.is_in(ids));
-        }
-        let clicks = link_click::Entity::find().filter(which);
-        let total = clicks
-            .clone()
+        forward: ForwardId,
+        visitor: IpAddr,
+        now: Timestamp,
+    ) -> Result<bool, RegistryError> {
+        let holds = i64::try_from(CLICK_HOLDS.as_micros()).unwrap_or(i64::MAX);
+        let clicks = link_click::Entity::find()
+            .filter(link_click::Column::ForwardId.eq(forward.0))
+            .filter(link_click::Column::SourceIp.eq(visitor.to_canonical().to_string()))
+            .filter(link_click::Column::At.gt(now.0.saturating_sub(holds)))
             .count(&self.store.read)
             .await
-            .attempt("count clicks on links")?;
-        let rows = clicks
-            .order_by_asc(link_click::Column::Id)
-            .limit(slice.limit)
-            .offset(slice.offset)
-            .all(&self.store.read)
-            .await
-            .attempt("list clicks on links")?;
-        let rows = rows.into_iter().map(LinkClick::try_from);
-        Ok((total, rows.collect::<Result<_, _>>()?))
-    }
-}
-
-impl TryFrom<link_click::Model> for LinkClick {
-    type Error = RegistryError;
-
-    fn try_from(row: link_click::Model) -> Result<Self, RegistryError> {
-        let damaged = |column| RegistryError::Damaged { column };
-        Ok(Self {
-            at: Timestamp(row.at),
-            account: AccountId(row.account_id),
-            device: DeviceId(row.device_id),
-            forward: ForwardId(row.forward_id),
-            port: u16::try_from(row.port).map_err(|_| damaged("link_clicks.port"))?,
-            source_ip: row
-                .source_ip
-                .parse()
-                .map_err(|_| damaged("link_clicks.source_ip"))?,
-            key_name: row.key_name,
-        })
+            .attempt("look for click")?;
+        Ok(clicks > 0)
     }
 }

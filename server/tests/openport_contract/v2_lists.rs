@@ -1,8 +1,6 @@
 //! Section 3: `nodes/`, `openforiplinkclicks/`, `specs/`.
 
-use moorline_server::registry::model::{
-    DeviceId, ForwardId, KeyContext, LinkClick, Node, NodeStatus, Timestamp,
-};
+use moorline_server::registry::model::{KeyContext, Node, NodeStatus, Timestamp};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, KeyWish, device_id, public_key, text};
@@ -58,26 +56,24 @@ pub(crate) async fn clicks_are_listed_and_outlive_the_key(bed: &Bed) {
     let mine = bed.device(&[("name", "mine")]).await;
     let other = bed.device(&[("name", "other")]).await;
     let foreign = bed.registry.create_account("v2-clicks").await.unwrap().id;
+    let theirs = bed.key_of(foreign, KeyWish::default()).await;
+    let elsewhere = bed.bare("create_new_client", &[("api_key", &theirs)]).await;
+    let elsewhere = text(&elsewhere.json(), "client_id");
     let at = |seconds: i64| Timestamp(1_795_317_857_000_007 + seconds * 1_000_000);
-    let click = async |device: DeviceId, account, seconds, ip: &str, name: &str| {
-        let click = LinkClick {
-            at: at(seconds),
-            account,
-            device,
-            forward: ForwardId(1),
-            port: 12_345,
-            source_ip: ip.parse().unwrap(),
-            key_name: name.into(),
-        };
-        bed.registry.record_click(click).await.unwrap();
+    let click = async |client_id: &str, seconds, ip: &str| {
+        let device = bed.registry.device(device_id(client_id)).await;
+        let device = device.unwrap().unwrap();
+        let (forward, ip) = (&device.forwards[0], ip.parse().unwrap());
+        let recorded = bed.registry.record_click(&device, forward, ip, at(seconds));
+        recorded.await.unwrap();
+        forward.public_port
     };
-    let (mine_id, other_id) = (device_id(&mine), device_id(&other));
-    click(mine_id, bed.account, 0, "192.0.2.7", "mine").await;
-    click(other_id, bed.account, 1, "2001:db8::7", "other").await;
-    click(mine_id, bed.account, 2, "192.0.2.8", "mine").await;
-    click(mine_id, foreign, 3, "192.0.2.9", "elsewhere").await;
+    let port = click(&mine, 0, "192.0.2.7").await;
+    click(&other, 1, "2001:db8::7").await;
+    click(&mine, 2, "192.0.2.8").await;
+    click(&elsewhere, 3, "192.0.2.9").await;
     let first = json!({
-        "port": 12_345,
+        "port": port,
         "source_ip": "192.0.2.7",
         "timestamp": at(0).to_openport_micros(),
         "key_name": "mine",
@@ -104,12 +100,11 @@ pub(crate) async fn clicks_are_listed_and_outlive_the_key(bed: &Bed) {
         (3.into(), 1)
     );
     let narrow = KeyWish {
-        context: KeyContext::Devices(vec![other_id]),
+        context: KeyContext::Devices(vec![device_id(&other)]),
         ..KeyWish::default()
     };
     let narrow = bed.make_key(narrow).await;
     assert_eq!(ips(&narrow).await, ["2001:db8::7"]);
-    let theirs = bed.key_of(foreign, KeyWish::default()).await;
     assert_eq!(ips(&theirs).await, ["192.0.2.9"]);
 }
 

@@ -120,42 +120,41 @@ pub(crate) async fn open_sessions_are_found_by_account(bed: Bed) {
 
 pub(crate) async fn clicks_outlive_their_device(bed: Bed) {
     let registry = &bed.registry;
-    let id = bed.made(bed.new_device()).await.id;
-    let stranger = DeviceId(Uuid::new_v4());
-    let click = |device, port| LinkClick {
-        at: Timestamp(i64::from(port)),
-        account: bed.account,
-        device,
-        forward: ForwardId(7),
-        port,
-        source_ip: "2001:db8::1".parse().unwrap(),
-        key_name: "cli".into(),
-    };
-    for (device, port) in [(id, 60_000), (stranger, 2), (id, 1)] {
-        registry.record_click(click(device, port)).await.unwrap();
+    let one = bed.made(bed.named("one")).await.id;
+    let two = bed.made(bed.named("two")).await.id;
+    let visitor = "2001:db8::1".parse().unwrap();
+    let mut made = Vec::new();
+    for (at, id) in [(9, one), (8, two), (7, one)] {
+        let device = registry.device(id).await.unwrap().unwrap();
+        let (forward, at) = (&device.forwards[0], Timestamp(at));
+        let recorded = registry.record_click(&device, forward, visitor, at).await;
+        recorded.unwrap();
+        made.push(LinkClick {
+            at,
+            account: bed.account,
+            device: id,
+            forward: forward.id,
+            port: forward.public_port,
+            source_ip: visitor,
+            key_name: device.name.clone(),
+        });
     }
-    assert!(registry.delete_device(bed.account, id).await.unwrap());
+    assert!(registry.delete_device(bed.account, one).await.unwrap());
+    registry.rename_device(two, "three").await.unwrap();
     let all = Slice {
         limit: 9,
         offset: 0,
     };
     let listed = async |devices: Option<&[DeviceId]>, slice| {
-        registry
-            .link_clicks(bed.account, devices, slice)
-            .await
-            .unwrap()
+        let clicks = registry.link_clicks(bed.account, devices, slice).await;
+        clicks.unwrap()
     };
-    let (total, clicks) = listed(None, all).await;
-    assert_eq!(total, 3);
-    assert_eq!(
-        clicks,
-        [click(id, 60_000), click(stranger, 2), click(id, 1)]
-    );
+    assert_eq!(listed(None, all).await, (3, made.clone()), "oldest first");
     let part = Slice {
         limit: 1,
         offset: 1,
     };
-    assert_eq!(listed(Some(&[id]), part).await, (2, vec![click(id, 1)]));
+    assert_eq!(listed(Some(&[one]), part).await, (2, made[2..].to_vec()));
     assert_eq!(listed(Some(&[]), all).await, (0, Vec::new()));
     let other = registry.create_account("other").await.unwrap().id;
     let theirs = registry.link_clicks(other, None, all).await.unwrap();

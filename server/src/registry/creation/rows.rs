@@ -19,6 +19,7 @@ use crate::registry::model::{
     AccountId, DeviceId, Forward, ForwardId, NewDevice, NewEvent, PublicKey, Timestamp, Wanted,
 };
 use crate::registry::store::Store;
+use moorline_protocol::Secret;
 use moorline_protocol::operator::DeviceState;
 
 /// Connections a minute and visitor on the ports of a new device (provisioning contract section 4.1).
@@ -218,9 +219,11 @@ async fn insert_forwards(
         forward_row(made, now)
     });
     let mut statement = forward::Entity::insert_many(rows).into_query();
-    statement.returning(
-        Query::returning().columns([forward::Column::Id, forward::Column::DeviceNumber]),
-    );
+    statement.returning(Query::returning().columns([
+        forward::Column::Id,
+        forward::Column::DeviceNumber,
+        forward::Column::LinkToken,
+    ]));
     let rows = transaction
         .query_all(&statement)
         .await
@@ -233,7 +236,14 @@ async fn insert_forwards(
             .attempt("read device of forward")?;
         if let Some(fresh) = by_number.get(&number) {
             let node = fresh.node.clone();
-            let forward = Forward::first(ForwardId(id), node, fresh.device_port, fresh.public_port);
+            let link: Option<String> = row
+                .try_get("", "link_token")
+                .attempt("read link of forward")?;
+            let first = Forward::first(ForwardId(id), node, fresh.device_port, fresh.public_port);
+            let forward = Forward {
+                link_token: link.map(Secret::new),
+                ..first
+            };
             forwards.push((fresh.id, forward));
         }
     }
