@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_client, api_key, completions, device, key, key_binding, link, login, logout, profile, ssh,
-    ssh_config, version, whoami,
+    api_client, api_key, completions, device, key, key_binding, link, login, logout, node, profile,
+    session, ssh, ssh_config, version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -37,6 +37,10 @@ enum Command {
     Profile(profile::Command),
     #[command(subcommand)]
     Device(device::Command),
+    #[command(subcommand)]
+    Session(session::Command),
+    #[command(subcommand)]
+    Node(node::Command),
     #[command(subcommand)]
     Key(key::Command),
     Link(link::Arguments),
@@ -78,6 +82,8 @@ impl Arguments {
             Command::Logout(_) => logout::run(&context()?),
             Command::Profile(command) => profile::run(&context()?, command),
             Command::Device(command) => device::run(&context()?.session()?, command).await,
+            Command::Session(command) => session::run(&context()?.session()?, command).await,
+            Command::Node(command) => node::run(&context()?.session()?, command).await,
             Command::Key(command) => key::run(&context()?.session()?, command).await,
             Command::KeyBinding(command) => key_binding::run(&context()?.session()?, command).await,
             Command::Link(arguments) => link::run(context()?.session()?, arguments).await,

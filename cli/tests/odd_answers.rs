@@ -161,6 +161,46 @@ fn every_page_of_devices_is_fetched() {
 }
 
 #[test]
+fn every_page_of_sessions_is_fetched_and_nodes_are_shown() {
+    let server = server(|call| {
+        if call == "GET /v1/admin/nodes" {
+            return ok(
+                r#"{"nodes":[{"name":"eu1","status":"active","host":"eu1.example.net",
+                "ssh_port":22,"first_port":10000,"last_port":59999}]}"#,
+            );
+        }
+        assert!(
+            call.starts_with("GET /v1/admin/sessions?limit=500&"),
+            "{call}"
+        );
+        let offset: usize = call.split("offset=").nth(1).unwrap().parse().unwrap();
+        let sessions = (offset..(offset + 500).min(1203)).map(|n| {
+            format!(
+                r#"{{"id":{n},"device":"cam{n}","device_id":"u{n}","node":"eu1","server":"eu1.example.net",
+                "public_port":{},"device_port":0,"protected":true,"bytes":7}}"#,
+                10_000 + n
+            )
+        });
+        let page = sessions.collect::<Vec<_>>().join(",");
+        ok(format!(r#"{{"sessions":[{page}],"total":1203}}"#))
+    });
+    let config = logged_in(&server);
+    let output = run(config.path(), &["session", "list", "--json"], "");
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(list["total"], 1203);
+    assert_eq!(list["sessions"].as_array().unwrap().len(), 1203);
+    let human = text(&run(config.path(), &["session", "ls"], "").stdout);
+    assert_eq!(human.lines().count(), 1204);
+    assert!(human.contains("eu1.example.net:11202"));
+    let nodes = text(&run(config.path(), &["node", "list"], "").stdout);
+    let words: Vec<&str> = nodes.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(
+        words,
+        ["eu1", "active", "eu1.example.net", "22", "10000-59999"]
+    );
+}
+
+#[test]
 fn a_device_cannot_steer_the_terminal() {
     let evil = r"x\u001b]0;owned\u0007\r\nroot";
     let server = server(move |_| {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
 //! | [`apiclients`] | `/v3/apiclients`, `/v3/accounts/…/apiclients` (`contract/apiclients.md`) |
+//! | [`device_changes`] | changing and removing devices, as every surface does it |
 //! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
 //! | [`control`] | `/v1/…`, `/healthz` (`contract/control.md`) |
 //! | [`openport`] | `/api/v1/…`, `/linkKey`, `/l/…`, `/r/…` (`contract/openport.md`) |
@@ -23,6 +24,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use self::key_cache::KeyCache;
+use self::openport::NodeAddresses;
 use crate::config::proxies::TrustedProxies;
 use crate::forward::PublicPorts;
 use crate::login_limits::LoginLimits;
@@ -35,6 +37,7 @@ use crate::tunnels::Tunnels;
 
 pub mod apiclients;
 pub mod control;
+mod device_changes;
 mod key_cache;
 mod keys;
 pub mod log_line;
@@ -76,6 +79,9 @@ pub struct Parts {
 pub struct Identity {
     /// Base URL of the HTTP API, no trailing slash.
     pub api_url: String,
+    /// The same, when it was configured and not made up; answers that lead back to the server prefer where the
+    /// request went otherwise.
+    pub public_url: Option<String>,
     /// `sha256/…` of the server's TLS key when its certificate is self-signed.
     pub api_pin: Option<String>,
     /// Public name of this node.
@@ -114,6 +120,8 @@ struct Shared {
     parts: Parts,
     /// API keys looked up a moment ago, for `create_new_client`.
     recent_keys: KeyCache,
+    /// Addresses of nodes, for the Openport surface.
+    node_addresses: NodeAddresses,
     /// Calls by the owner of an API key, over all surfaces.
     key_calls: RateLimiter<String>,
     /// Calls with a quadruple, by device.
@@ -146,6 +154,7 @@ impl Api {
         Self(Arc::new(Shared {
             parts,
             recent_keys: KeyCache::default(),
+            node_addresses: NodeAddresses::default(),
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),

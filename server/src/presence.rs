@@ -1,5 +1,6 @@
-//! Writes down, in batches, which devices gave a sign of life, and cuts the tunnels of devices that another process
-//! has blocked, closed or deleted: the `admin` commands work on the same database.
+//! Writes down, in batches, which devices gave a sign of life, when their tunnels came up and what they carried, and
+//! cuts the tunnels of devices that another process has blocked, closed or deleted: the `admin` commands work on the
+//! same database.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::forward::Traffic;
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
 use crate::registry::model::{DeviceId, Standing, Timestamp};
@@ -16,7 +18,9 @@ use crate::tunnels::{Cut, Tunnels};
 
 /// Time between two looks at how the connected devices stand.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// Every so many looks the signs of life are written. What the table of live tunnels knows better is asked there.
+/// Every so many looks the signs of life, the times of coming up and the traffic are written: one statement each for
+/// hundreds of devices, so that many that return at once cost no more than a few. What the table of live tunnels and
+/// the counters know better is asked there.
 const LOOKS_PER_RECORD: u32 = 4;
 
 /// Every so many looks old events go: once a day.
@@ -25,19 +29,25 @@ const LOOKS_PER_SWEEP: u32 = 24 * 3600 / 5;
 const EVENTS_KEPT_MICROS: i64 = 400 * 24 * 3600 * 1_000_000;
 
 /// Runs until `stop`, and once more then, so that nothing is lost by a restart.
-pub async fn run(registry: Registry, tunnels: Tunnels, stop: CancellationToken) {
+pub async fn run(registry: Registry, tunnels: Tunnels, traffic: Traffic, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0_u32;
+    let mut month = Timestamp::now().month_start();
     loop {
         let stopped = tokio::select! {
             _ = ticks.tick() => false,
             () = stop.cancelled() => true,
         };
-        if (stopped || looks.is_multiple_of(LOOKS_PER_RECORD))
-            && let Err(error) = record(&registry, &tunnels).await
-        {
+        let this_month = Timestamp::now().month_start();
+        let to_record = stopped || looks.is_multiple_of(LOOKS_PER_RECORD);
+        if to_record && let Err(error) = record(&registry, &tunnels).await {
             warn!(%error, "record signs of life");
+        }
+        if to_record || this_month != month {
+            // What was carried before the turn of the month counts for the month before.
+            record_traffic(&registry, &traffic, month).await;
+            month = this_month;
         }
         if stopped {
             return;
@@ -55,7 +65,25 @@ pub async fn run(registry: Registry, tunnels: Tunnels, stop: CancellationToken) 
     }
 }
 
+/// Writes down what devices carried since the last time, as carried in the month that began at `month`. What cannot
+/// be written is kept for the next time.
+pub async fn record_traffic(registry: &Registry, traffic: &Traffic, month: Timestamp) {
+    let carried = traffic.take();
+    if carried.is_empty() {
+        return;
+    }
+    if let Err(error) = registry.record_traffic(&carried, month).await {
+        warn!(%error, "record traffic");
+        traffic.give_back(carried);
+    }
+}
+
 async fn record(registry: &Registry, tunnels: &Tunnels) -> Result<(), RegistryError> {
+    let ups = tunnels.take_ups();
+    if let Err(error) = registry.record_up(&ups).await {
+        tunnels.give_back_ups(ups);
+        return Err(error);
+    }
     let seen = tunnels.signs_of_life();
     if seen.is_empty() {
         Ok(())

@@ -11,6 +11,8 @@
 //! | `login_failures` | wrong passwords, counted |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
 //! | `sessions`, `clients`, `link_clicks`, `binding_tokens` | what the clients of the Openport surface have |
+//! | `keyed_devices` | making devices from their key alone |
+//! | `open_sessions`, `listed_clicks` | what the Openport surface lists |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -34,11 +36,14 @@ pub mod error;
 mod events;
 mod first_forward;
 mod hosts;
+mod keyed_devices;
 mod link_clicks;
+mod listed_clicks;
 mod login_failures;
 mod migrations;
 pub mod model;
 mod nodes;
+mod open_sessions;
 mod ports;
 mod presence;
 mod public_key;

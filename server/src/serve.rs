@@ -31,7 +31,7 @@ use crate::passwords::{PasswordError, Passwords};
 use crate::presence;
 use crate::registry::Registry;
 use crate::registry::error::{ApiClientError, RegistryError, UserError};
-use crate::registry::model::{Node, NodeStatus};
+use crate::registry::model::{Node, NodeStatus, Timestamp};
 use crate::tls::{self, Https, TlsError};
 use crate::tunnels::Tunnels;
 
@@ -237,7 +237,13 @@ async fn run(
         stop.clone(),
     );
     parts.spawn(ended);
-    parts.spawn(presence::run(registry, tunnels, stop.clone()));
+    let traffic = ports.traffic().clone();
+    parts.spawn(presence::run(
+        registry.clone(),
+        tunnels,
+        traffic.clone(),
+        stop.clone(),
+    ));
     parts.spawn(http.run(listeners, stop.clone()));
     parts.spawn(gateway.run(stop.clone()));
     // Every part runs until it is told to stop.
@@ -262,6 +268,8 @@ async fn run(
     {
         tracing::warn!("streams left at the end");
     }
+    // The last streams ended just now.
+    presence::record_traffic(&registry, &traffic, Timestamp::now().month_start()).await;
     if told {
         Ok(())
     } else {
@@ -325,6 +333,7 @@ fn identity(
             Some(url) => url.clone(),
             None => api_url(config, listeners, https.is_some())?,
         },
+        public_url: config.public_url.clone(),
         api_pin: https.and_then(|https| https.pin.clone()),
         public_host: config.public_host.clone(),
         ssh_port: config.ssh_public_port.unwrap_or(bound),

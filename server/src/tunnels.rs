@@ -55,6 +55,8 @@ pub struct TunnelStatus {
     pub peer: SocketAddr,
     /// When it connected.
     pub connected_at: Timestamp,
+    /// When its first forward was granted, if it has any.
+    pub up_at: Option<Timestamp>,
     /// Last sign of life.
     pub last_sign: Timestamp,
     /// Last echo there and back.
@@ -71,6 +73,8 @@ pub struct Tunnels {
 
 struct Shared {
     table: Mutex<HashMap<DeviceId, Vec<Tunnel>>>,
+    /// When tunnels came up that [`Tunnels::take_ups`] has not told yet: at most one entry for each device.
+    ups: Mutex<HashMap<DeviceId, Timestamp>>,
     last_generation: AtomicU64,
     changed: watch::Sender<u64>,
 }
@@ -79,6 +83,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             table: Mutex::default(),
+            ups: Mutex::default(),
             last_generation: AtomicU64::new(0),
             changed: watch::Sender::new(0),
         }
@@ -100,6 +105,7 @@ struct Tunnel {
     carrier: Arc<dyn Carrier>,
     peer: SocketAddr,
     connected_at: Timestamp,
+    up_at: Option<Timestamp>,
     forwards: Vec<OpenForward>,
 }
 
@@ -123,6 +129,7 @@ impl Tunnels {
             carrier,
             peer,
             connected_at: Timestamp::now(),
+            up_at: None,
             forwards: Vec::new(),
         };
         // The lock is released before the older one is cut.
@@ -175,14 +182,48 @@ impl Tunnels {
             })
         };
         self.touch();
-        match opened {
-            Opened::Refused => false,
-            Opened::Alone => true,
-            Opened::Instead(older) => {
-                older.cut(Cut::Displaced);
-                true
+        let older = match opened {
+            Opened::Refused => return false,
+            Opened::CameUp(older) => {
+                self.ups().insert(device, Timestamp::now());
+                older
             }
+            Opened::Beside(older) => older,
+        };
+        if let Some(older) = older {
+            older.cut(Cut::Displaced);
         }
+        true
+    }
+
+    /// When tunnels came up since the last call, for whoever writes it down: by device, the last time.
+    #[must_use]
+    pub fn take_ups(&self) -> HashMap<DeviceId, Timestamp> {
+        std::mem::take(&mut *self.ups())
+    }
+
+    /// Undoes a [`Self::take_ups`] that could not be written down.
+    pub fn give_back_ups(&self, taken: HashMap<DeviceId, Timestamp>) {
+        let mut ups = self.ups();
+        for (device, at) in taken {
+            ups.entry(device).or_insert(at);
+        }
+    }
+
+    /// When a tunnel of `device` last came up, unless that was told by [`Self::take_ups`] and the tunnel is gone.
+    #[must_use]
+    pub fn last_up(&self, device: DeviceId) -> Option<Timestamp> {
+        let untold = self.ups().get(&device).copied();
+        let table = self.table();
+        let tunnels = table.get(&device).into_iter().flatten();
+        tunnels.filter_map(|tunnel| tunnel.up_at).max().max(untold)
+    }
+
+    fn ups(&self) -> MutexGuard<'_, HashMap<DeviceId, Timestamp>> {
+        self.shared
+            .ups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back granted forwards: the one with that public port, or all.
@@ -400,10 +441,14 @@ impl Tunnels {
 /// What became of a forward that a tunnel asked for.
 enum Opened {
     Refused,
-    Alone,
-    /// The tunnel that had it has no forward left.
-    Instead(Arc<dyn Carrier>),
+    /// The tunnel's first one.
+    CameUp(Emptied),
+    /// One more of the tunnel.
+    Beside(Emptied),
 }
+
+/// The older tunnel that had the forward, when it has none left.
+type Emptied = Option<Arc<dyn Carrier>>;
 
 fn open_in(tunnels: &mut Vec<Tunnel>, generation: u64, forward: OpenForward) -> Opened {
     let holder = |tunnel: &Tunnel| tunnel.forwards.iter().any(|open| open.id == forward.id);
@@ -420,16 +465,23 @@ fn open_in(tunnels: &mut Vec<Tunnel>, generation: u64, forward: OpenForward) -> 
     for tunnel in tunnels.iter_mut() {
         tunnel.forwards.retain(|open| open.id != forward.id);
     }
+    let mut came_up = false;
     if let Some(tunnel) = tunnels.iter_mut().find(|tunnel| own(tunnel)) {
+        if tunnel.forwards.is_empty() {
+            came_up = true;
+            tunnel.up_at = Some(Timestamp::now());
+        }
         tunnel.forwards.push(forward);
     }
     let emptied = older.filter(|index| {
         let tunnel = tunnels.get(*index);
         tunnel.is_some_and(|tunnel| tunnel.forwards.is_empty())
     });
-    match emptied {
-        Some(index) => Opened::Instead(tunnels.remove(index).carrier),
-        None => Opened::Alone,
+    let emptied = emptied.map(|index| tunnels.remove(index).carrier);
+    if came_up {
+        Opened::CameUp(emptied)
+    } else {
+        Opened::Beside(emptied)
     }
 }
 
@@ -447,6 +499,7 @@ impl Tunnel {
             generation: self.generation,
             peer: self.peer,
             connected_at: self.connected_at,
+            up_at: self.up_at.filter(|_| !self.forwards.is_empty()),
             last_sign: self.last_sign(),
             round_trip: pulse.round_trip,
             client: self.carrier.client(),

@@ -13,6 +13,8 @@
 //! | `GET /v1/gateway` | [`GatewayInfo`] |
 //! | `GET /v1/admin/devices/{name or UUID}/links` | [`LinkList`] |
 //! | `GET /v1/admin/key-binding`, `POST /v1/admin/key-binding/renew` | [`KeyBinding`] |
+//! | `GET /v1/admin/sessions?limit=&offset=` | [`SessionList`] |
+//! | `GET /v1/admin/nodes` | [`NodeList`] |
 //!
 //! Times are RFC 3339 in UTC.
 
@@ -267,4 +269,64 @@ pub struct GatewayInfo {
     pub port: u16,
     /// Host key, `type base64`.
     pub host_key: String,
+}
+
+/// A forward that is open now: what the Openport surface calls a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// `ports_id`.
+    pub id: i64,
+    /// Name of the device.
+    pub device: String,
+    /// UUID of the device.
+    pub device_id: String,
+    /// Node that has the public port.
+    pub node: String,
+    /// Public DNS name of the node.
+    pub server: String,
+    /// Public port on the node.
+    pub public_port: u16,
+    /// Port on the device, 0 when its client did not tell.
+    pub device_port: u16,
+    /// HTTP name, without scheme, of an HTTP forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_name: Option<String>,
+    /// Whether visitors have to click a link first.
+    pub protected: bool,
+    /// Payload bytes in both directions since the node started.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+/// A page of sessions, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionList {
+    /// The page.
+    pub sessions: Vec<SessionInfo>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// A node, which is a region that devices connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Region.
+    pub name: String,
+    /// `active`, `draining` or `down`.
+    pub status: String,
+    /// Public DNS name.
+    pub host: String,
+    /// SSH port for tunnels.
+    pub ssh_port: u16,
+    /// First public port it hands out.
+    pub first_port: u16,
+    /// Last public port it hands out.
+    pub last_port: u16,
+}
+
+/// The nodes of the installation, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeList {
+    /// The nodes.
+    pub nodes: Vec<NodeInfo>,
 }

@@ -12,7 +12,7 @@
 //! | [`egress_ips`], [`bindings`] | ways out for hosts |
 //! | [`events`], [`audit`] | what happened, read and written |
 //! | [`dashboard`], [`host_info`] | counts; a host as answers show it |
-//! | [`devices`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
+//! | [`devices`], [`sessions`], [`nodes`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
 //! | [`links`], [`key_binding`] | what they hand to visitors and to clients |
 //! | [`health`] | `/healthz` |
 
@@ -38,7 +38,9 @@ mod host_info;
 mod key_binding;
 mod links;
 mod login;
+mod nodes;
 mod portal;
+mod sessions;
 mod ssh_keys;
 pub mod token;
 mod users;
@@ -91,6 +93,8 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
         .route("/v1/admin/devices/{device}/links", get(links::list))
         .route("/v1/admin/key-binding", get(key_binding::show))
         .route("/v1/admin/key-binding/renew", post(key_binding::renew))
+        .route("/v1/admin/sessions", get(sessions::list))
+        .route("/v1/admin/nodes", get(nodes::list))
         .layer(middleware::from_fn_with_state(
             api.clone(),
             access::remember_token,

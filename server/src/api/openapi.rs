@@ -15,6 +15,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 mod apiclients;
 mod openport_v1;
+pub(super) mod openport_v2;
 mod operators;
 mod provisioning;
 
@@ -70,6 +71,7 @@ fn openapi() -> OpenApi {
     for part in [apiclients::part()].into_iter().flatten() {
         document.merge(part);
     }
+    document.merge(openport_v2::document());
     document
 }
 
@@ -101,6 +103,8 @@ mod tests {
         for (path, ..) in openport_v1::PAGES {
             assert!(paths[path]["get"].is_object(), "{path}");
         }
+        assert!(paths["/api/v2/keys/{id}/"]["patch"].is_object());
+        assert!(json["components"]["securitySchemes"]["openport_token"].is_object());
         assert!(paths["/v3/apiclients"]["post"].is_object());
         assert_eq!(
             json["components"]["securitySchemes"]["key"]["scheme"],

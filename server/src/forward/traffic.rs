@@ -48,8 +48,30 @@ impl Traffic {
         self.forwards()
             .values()
             .filter(|counted| counted.device == device)
-            .map(|counted| counted.bytes.load(Ordering::Relaxed) - counted.told)
+            .map(Counted::untold)
             .sum()
+    }
+
+    /// Bytes by device that [`Self::take`] has not told yet; devices without any are left out.
+    #[must_use]
+    pub fn all_untold(&self) -> HashMap<DeviceId, u64> {
+        let mut untold = HashMap::new();
+        for counted in self.forwards().values().filter(|one| one.untold() > 0) {
+            *untold.entry(counted.device).or_insert(0) += counted.untold();
+        }
+        untold
+    }
+
+    /// Undoes a [`Self::take`] whose bytes could not be written down. What belongs to no forward any more is let go.
+    pub fn give_back(&self, taken: HashMap<DeviceId, u64>) {
+        let mut taken = taken;
+        for counted in self.forwards().values_mut() {
+            if let Some(left) = taken.get_mut(&counted.device) {
+                let back = counted.told.min(*left);
+                counted.told -= back;
+                *left -= back;
+            }
+        }
     }
 
     /// Bytes by device since the last call; devices without any are left out.
@@ -57,10 +79,10 @@ impl Traffic {
     pub fn take(&self) -> HashMap<DeviceId, u64> {
         let mut taken = HashMap::new();
         for counted in self.forwards().values_mut() {
-            let now = counted.bytes.load(Ordering::Relaxed);
-            if now > counted.told {
-                *taken.entry(counted.device).or_insert(0) += now - counted.told;
-                counted.told = now;
+            let untold = counted.untold();
+            if untold > 0 {
+                *taken.entry(counted.device).or_insert(0) += untold;
+                counted.told += untold;
             }
         }
         taken
@@ -68,6 +90,12 @@ impl Traffic {
 
     fn forwards(&self) -> MutexGuard<'_, HashMap<ForwardId, Counted>> {
         self.forwards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    fn untold(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed).saturating_sub(self.told)
     }
 }
 
@@ -92,5 +120,20 @@ mod tests {
         counter.fetch_add(1, Ordering::Relaxed);
         assert_eq!(traffic.take(), HashMap::from([(device, 1)]));
         assert_eq!(traffic.bytes(ForwardId(1)), 6);
+    }
+
+    #[test]
+    fn bytes_that_were_not_written_down_are_told_again() {
+        let traffic = Traffic::default();
+        let device = DeviceId(Uuid::from_u128(7));
+        for (forward, bytes) in [(1, 5), (2, 7)] {
+            let counter = traffic.counter(device, ForwardId(forward));
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
+        let taken = traffic.take();
+        assert!(traffic.all_untold().is_empty());
+        traffic.give_back(taken);
+        assert_eq!(traffic.all_untold(), HashMap::from([(device, 12)]));
+        assert_eq!(traffic.take(), HashMap::from([(device, 12)]));
     }
 }

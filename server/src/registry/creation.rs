@@ -19,7 +19,7 @@ use super::error::{CreateDeviceError, RegistryError};
 use super::model::{CreatedDevice, NewDevice};
 use super::store::Store;
 use batch::Batch;
-pub(super) use rows::first_forward;
+pub(super) use rows::{device_row, first_forward};
 
 /// Devices in one transaction. More than this gains nothing, and holds up the other writers.
 const BATCH_DEVICES: usize = 64;

@@ -2,12 +2,13 @@
 
 use moorline_protocol::operator::DeviceState;
 use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
 
 use super::entity::{device, forward};
 use super::error::{Attempt as _, RegistryError, RenameError, SetKeyError};
 use super::model::{AccountId, DeviceId, PublicKey, Wanted};
 use super::{Registry, folded};
+use crate::random;
 
 impl Registry {
     /// Removes a device; its key, ports and name are free again, its serial number is not. False when the account has
@@ -85,6 +86,38 @@ impl Registry {
         let value = Expr::value(i32::try_from(per_minute).unwrap_or(i32::MAX));
         self.change(id, [(device::Column::MaxConnectionsPerMinute, value)])
             .await
+    }
+
+    /// Sets whether visitors have to click a link before its public ports let them in, where the forward says nothing
+    /// of its own. Forwards that have no link get one.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_ip_link_protection(
+        &self,
+        id: DeviceId,
+        protect: bool,
+    ) -> Result<bool, RegistryError> {
+        let transaction = self.store.begin().await?;
+        let found = device::Entity::find()
+            .filter(device::Column::Id.eq(id.0))
+            .one(&transaction)
+            .await
+            .attempt("read device")?;
+        let Some(found) = found else {
+            return Ok(false);
+        };
+        device::Entity::update_many()
+            .col_expr(device::Column::IpLinkProtection, Expr::value(protect))
+            .filter(device::Column::Number.eq(found.number))
+            .exec(&transaction)
+            .await
+            .attempt("change device")?;
+        if protect {
+            make_links(&transaction, found.number).await?;
+        }
+        transaction.commit().await.attempt("change device")?;
+        Ok(true)
     }
 
     /// Sets whether it may be used at all.
@@ -187,4 +220,26 @@ impl Registry {
             .attempt("change device")?;
         Ok(done.rows_affected > 0)
     }
+}
+
+/// Gives a link to every forward of a device that has none.
+async fn make_links(transaction: &DatabaseTransaction, number: i64) -> Result<(), RegistryError> {
+    let without = forward::Entity::find()
+        .filter(forward::Column::DeviceNumber.eq(number))
+        .filter(forward::Column::LinkToken.is_null())
+        .all(transaction)
+        .await
+        .attempt("read forwards")?;
+    for row in without {
+        forward::Entity::update_many()
+            .col_expr(
+                forward::Column::LinkToken,
+                Expr::value(random::link_token()),
+            )
+            .filter(forward::Column::Id.eq(row.id))
+            .exec(transaction)
+            .await
+            .attempt("make link of forward")?;
+    }
+    Ok(())
 }

@@ -31,6 +31,15 @@ impl Registry {
             .await
     }
 
+    /// The device with this number, in whatever account.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn device_by_number(&self, number: i64) -> Result<Option<Device>, RegistryError> {
+        self.one_device(Condition::all().add(device::Column::Number.eq(number)))
+            .await
+    }
+
     /// The device of this name, case does not count.
     ///
     /// # Errors
@@ -90,11 +99,7 @@ impl Registry {
         account: AccountId,
         filter: DeviceFilter,
     ) -> Result<Vec<Device>, RegistryError> {
-        let mut query =
-            device::Entity::find().filter(of_account(account, filter.prefix.as_deref()));
-        if let Some(ids) = filter.ids {
-            query = query.filter(device::Column::Id.is_in(ids.into_iter().map(|id| id.0)));
-        }
+        let query = device::Entity::find().filter(passing(account, &filter));
         // SQLite knows an offset behind a limit only.
         let most = filter.limit.unwrap_or(i64::MAX.unsigned_abs());
         let rows = query
@@ -121,6 +126,39 @@ impl Registry {
             .count(&self.store.read)
             .await
             .attempt("count devices")
+    }
+
+    /// How many devices of an account pass `filter`, its limit and offset apart.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn count_filtered_devices(
+        &self,
+        account: AccountId,
+        filter: &DeviceFilter,
+    ) -> Result<u64, RegistryError> {
+        device::Entity::find()
+            .filter(passing(account, filter))
+            .count(&self.store.read)
+            .await
+            .attempt("count devices")
+    }
+
+    /// The devices with these numbers.
+    pub(super) async fn devices_by_number(
+        &self,
+        numbers: &[i64],
+    ) -> Result<Vec<Device>, RegistryError> {
+        let mut rows = Vec::with_capacity(numbers.len());
+        for part in numbers.chunks(NUMBERS_AT_ONCE) {
+            let found = device::Entity::find()
+                .filter(device::Column::Number.is_in(part.iter().copied()))
+                .all(&self.store.read)
+                .await
+                .attempt("read devices")?;
+            rows.extend(found);
+        }
+        self.complete(rows).await
     }
 
     pub(super) async fn one_device(
@@ -256,6 +294,14 @@ impl Registry {
             },
             forwards,
         })
+    }
+}
+
+fn passing(account: AccountId, filter: &DeviceFilter) -> Condition {
+    let condition = of_account(account, filter.prefix.as_deref());
+    match &filter.ids {
+        Some(ids) => condition.add(device::Column::Id.is_in(ids.iter().map(|id| id.0))),
+        None => condition,
     }
 }
 

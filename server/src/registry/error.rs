@@ -247,6 +247,20 @@ pub enum CreateDeviceError {
     Registry(#[from] RegistryError),
 }
 
+/// Why a key made no device (openport contract section 3).
+#[derive(Clone, Debug, Error)]
+pub enum RegisterKeyError {
+    /// A device has it already, in whatever account.
+    #[error("public_key is already in use")]
+    KeyTaken,
+    /// Another device of the account has the name.
+    #[error("name is already in use")]
+    NameTaken,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 /// Why a device has no first forward.
 #[derive(Clone, Debug, Error)]
 pub enum ForwardError {

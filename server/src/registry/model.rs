@@ -363,9 +363,9 @@ pub struct Device {
     pub last_end: Option<String>,
     /// When its tunnel last came up.
     pub last_up_at: Option<Timestamp>,
-    /// Payload bytes that were written down since `bytes_since`, both directions.
+    /// Payload bytes that were written down in the month of `bytes_since`, both directions; see [`Self::bytes_in`].
     pub bytes: u64,
-    /// When that count began; `None` is when the device was made.
+    /// Begin of that month; `None` when nothing was ever written down.
     pub bytes_since: Option<Timestamp>,
     /// Part of its redirect addresses: 8 letters and digits, fixed for life.
     pub redirect_token: String,
@@ -383,6 +383,23 @@ impl Device {
     pub fn reached_by(&self, caller: &Self) -> bool {
         let registered = self.account.0 != 0;
         self.account == caller.account && (registered || self.id == caller.id)
+    }
+
+    /// Whether visitors of `forward`, which is one of its own, have to click the link first (openport contract
+    /// section 8): as the forward says, else as the device's setting says.
+    #[must_use]
+    pub fn protects(&self, forward: &Forward) -> bool {
+        forward.link_protection.unwrap_or(self.ip_link_protection)
+    }
+
+    /// Payload bytes written down in the month that began at `month`; 0 when the count is of an earlier one.
+    #[must_use]
+    pub fn bytes_in(&self, month: Timestamp) -> u64 {
+        if self.bytes_since.is_some_and(|since| since >= month) {
+            self.bytes
+        } else {
+            0
+        }
     }
 }
 
@@ -479,6 +496,69 @@ pub struct NewDevice {
     pub hostname: Option<String>,
     /// JSON object as text.
     pub hardware: Option<String>,
+}
+
+/// A device that is known by its key alone, without a forward (openport contract section 3).
+#[derive(Clone, Debug)]
+pub struct NewKeyedDevice {
+    /// Its account.
+    pub account: AccountId,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// How it is named.
+    pub naming: KeyNaming,
+    /// Closed to visitors that did not click the link.
+    pub ip_link_protection: bool,
+    /// Noted with the event `device.created`: a JSON object, never a secret.
+    pub metadata: serde_json::Value,
+}
+
+/// How a device that is made from its key is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyNaming {
+    /// So, or not at all.
+    Given(String),
+    /// So if that is free, else `key<number>`.
+    Preferred(String),
+    /// `key<number>`.
+    Number,
+}
+
+/// Part of a list: so many after leaving out some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// How many at most.
+    pub limit: u64,
+    /// How many to leave out first.
+    pub offset: u64,
+}
+
+/// A forward that is open, with its device.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The device.
+    pub device: Device,
+    /// One of its forwards.
+    pub forward: Forward,
+}
+
+/// A visitor's click on the link of a forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkClick {
+    /// When.
+    pub at: Timestamp,
+    /// Whose the device was.
+    pub account: AccountId,
+    /// The device; it may be gone by now.
+    pub device: DeviceId,
+    /// Its forward.
+    pub forward: ForwardId,
+    /// Public port that the link opened.
+    pub port: u16,
+    /// For this address.
+    pub source_ip: std::net::IpAddr,
+    /// Name of the device at that time.
+    pub key_name: String,
 }
 
 /// What became of a [`NewDevice`].

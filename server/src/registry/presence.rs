@@ -33,21 +33,78 @@ impl Registry {
     }
 
     async fn note_seen(&self, part: &[(DeviceId, Timestamp)]) -> Result<(), RegistryError> {
-        let rows: Vec<String> = (0..part.len())
-            .map(|row| format!("(${}, ${})", 2 * row + 1, 2 * row + 2))
-            .collect();
         let sql = format!(
             "INSERT INTO device_presence (device_number, last_seen_at) \
              SELECT d.number, v.column2 FROM (VALUES {}) AS v JOIN devices AS d ON d.id = v.column1 WHERE TRUE \
              ON CONFLICT (device_number) DO UPDATE SET last_seen_at = excluded.last_seen_at \
              WHERE device_presence.last_seen_at IS NULL OR device_presence.last_seen_at < excluded.last_seen_at",
-            rows.join(", ")
+            pairs(part.len())
         );
         let values = part
             .iter()
             .flat_map(|(device, at)| [Value::from(device.0), Value::from(at.0)]);
         self.write_raw(&sql, values, "record last sign of life")
             .await
+    }
+
+    /// Notes when tunnels of many devices came up. Devices that are gone are skipped, and a time never goes back.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn record_up(&self, ups: &HashMap<DeviceId, Timestamp>) -> Result<(), RegistryError> {
+        let ups: Vec<_> = ups.iter().collect();
+        for part in ups.chunks(DEVICES_AT_ONCE) {
+            let sql = format!(
+                "INSERT INTO device_presence (device_number, last_up_at) \
+                 SELECT d.number, v.column2 FROM (VALUES {}) AS v JOIN devices AS d ON d.id = v.column1 WHERE TRUE \
+                 ON CONFLICT (device_number) DO UPDATE SET last_up_at = excluded.last_up_at \
+                 WHERE device_presence.last_up_at IS NULL OR device_presence.last_up_at < excluded.last_up_at",
+                pairs(part.len())
+            );
+            let values = part
+                .iter()
+                .flat_map(|(device, at)| [Value::from(device.0), Value::from(at.0)]);
+            self.write_raw(&sql, values, "record when tunnels came up")
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Adds payload bytes to what devices carried in the month that began at `month`; a count of an earlier month
+    /// begins anew. Devices that are gone are skipped. All of it is written, or nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn record_traffic(
+        &self,
+        bytes: &HashMap<DeviceId, u64>,
+        month: Timestamp,
+    ) -> Result<(), RegistryError> {
+        const ATTEMPT: &str = "record traffic of devices";
+        let bytes: Vec<_> = bytes.iter().collect();
+        let transaction = self.store.begin().await?;
+        let backend = transaction.get_database_backend();
+        for part in bytes.chunks(DEVICES_AT_ONCE) {
+            let month_place = 2 * part.len() + 1;
+            let sql = format!(
+                "INSERT INTO device_presence (device_number, bytes, bytes_since) \
+                 SELECT d.number, v.column2, ${month_place} FROM (VALUES {}) AS v JOIN devices AS d ON d.id = v.column1 \
+                 WHERE TRUE ON CONFLICT (device_number) DO UPDATE SET bytes = excluded.bytes + \
+                 CASE WHEN device_presence.bytes_since >= excluded.bytes_since THEN device_presence.bytes ELSE 0 END, \
+                 bytes_since = excluded.bytes_since",
+                pairs(part.len())
+            );
+            let values = part.iter().flat_map(|(device, bytes)| {
+                let bytes = i64::try_from(**bytes).unwrap_or(i64::MAX);
+                [Value::from(device.0), Value::from(bytes)]
+            });
+            let values = values.chain([Value::from(month.0)]);
+            transaction
+                .execute_raw(Statement::from_sql_and_values(backend, sql, values))
+                .await
+                .attempt(ATTEMPT)?;
+        }
+        transaction.commit().await.attempt(ATTEMPT)
     }
 
     /// How these devices stand now; those that are missing in the answer are deleted.
@@ -125,4 +182,12 @@ impl Registry {
             .map(|_| ())
             .attempt(attempt)
     }
+}
+
+/// Places for so many rows of two values.
+fn pairs(rows: usize) -> String {
+    let rows: Vec<String> = (0..rows)
+        .map(|row| format!("(${}, ${})", 2 * row + 1, 2 * row + 2))
+        .collect();
+    rows.join(", ")
 }

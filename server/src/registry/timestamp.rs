@@ -2,13 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, Time};
 
 use super::model::Timestamp;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const NANOS_PER_MICRO: i128 = 1_000;
+const OPENPORT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+00:00");
+const OPENPORT_MICROS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]+00:00");
 
 /// A text that is not an RFC 3339 time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +58,26 @@ impl Timestamp {
             time.second(),
             time.millisecond()
         )
+    }
+
+    /// `2026-11-22T03:24:17+00:00` (openport contract section 2).
+    #[must_use]
+    pub fn to_openport(self) -> String {
+        self.date_time().format(OPENPORT).unwrap_or_default()
+    }
+
+    /// `2026-11-01T00:00:00.000000+00:00` (openport contract section 2).
+    #[must_use]
+    pub fn to_openport_micros(self) -> String {
+        self.date_time().format(OPENPORT_MICROS).unwrap_or_default()
+    }
+
+    /// The first of this month, 00:00 UTC.
+    #[must_use]
+    pub fn month_start(self) -> Self {
+        let first = self.date_time().replace_time(Time::MIDNIGHT);
+        let first = first.replace_day(1).unwrap_or(first);
+        Self(first.unix_timestamp().saturating_mul(MICROS_PER_SECOND))
     }
 
     /// Reads an RFC 3339 time of any offset.
@@ -111,6 +137,26 @@ mod tests {
             ("2026-01-02T03:04:05.0129Z", "2026-01-02T03:04:05.012Z"),
         ] {
             assert_eq!(Timestamp::from_rfc3339(text).unwrap().to_millis(), shown);
+        }
+    }
+
+    #[test]
+    fn openport_times_have_a_numeric_offset() {
+        let at = Timestamp::from_rfc3339("2026-11-22T03:24:17.05Z").unwrap();
+        assert_eq!(at.to_openport(), "2026-11-22T03:24:17+00:00");
+        assert_eq!(at.to_openport_micros(), "2026-11-22T03:24:17.050000+00:00");
+    }
+
+    #[test]
+    fn a_month_begins_on_its_first_at_midnight() {
+        for (at, start) in [
+            ("2026-11-22T03:24:17.5Z", "2026-11-01T00:00:00Z"),
+            ("2024-02-29T23:59:59.999999Z", "2024-02-01T00:00:00Z"),
+            ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+            ("2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z"),
+        ] {
+            let at = Timestamp::from_rfc3339(at).unwrap();
+            assert_eq!(at.month_start().to_rfc3339(), start);
         }
     }
 

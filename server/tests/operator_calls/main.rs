@@ -12,6 +12,9 @@
 mod bed;
 #[path = "../provisioning_contract/http.rs"]
 mod http;
+mod sessions;
+#[path = "../openport_contract/tunnel.rs"]
+mod tunnel;
 
 use std::net::IpAddr;
 
@@ -96,6 +99,7 @@ async fn operator_calls_keep_their_contract() {
     the_login_gives_a_token(&bed).await;
     tokens_and_roles_are_checked(&bed).await;
     devices_are_seen_and_changed(&bed).await;
+    sessions::sessions_and_nodes_are_seen(&bed).await;
     api_keys_are_made_and_revoked(&bed).await;
     ssh_keys_are_kept(&bed).await;
     the_server_speaks_of_itself(&bed).await;

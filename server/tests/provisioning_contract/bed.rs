@@ -111,6 +111,11 @@ impl Bed {
         self.folder.path()
     }
 
+    /// The address of its database.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.url
+    }
+
     /// A new account, key and source address.
     pub(crate) async fn turn_page(&mut self, story: &str) {
         self.story += 1;
@@ -119,12 +124,14 @@ impl Bed {
         self.key = self.make_key(KeyWish::default()).await;
     }
 
-    pub(crate) async fn stop(self) {
+    /// Ends the server; its data folder is there until what is given back is dropped.
+    pub(crate) async fn stop(self) -> TempDir {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(60), self.running)
             .await
             .expect("the server ends in time")
             .unwrap();
+        self.folder
     }
 
     /// The secret of a new key of this story's account.

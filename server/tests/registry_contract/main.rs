@@ -13,6 +13,7 @@ mod devices;
 mod people;
 mod postgres;
 mod processes;
+mod sessions;
 
 use bed::{Bed, Place};
 use postgres::Postgres;
@@ -65,6 +66,13 @@ macro_rules! tell_all {
                 people::users_have_keys,
                 people::api_keys_are_found_by_their_secret,
                 people::what_is_secret_is_sealed,
+                sessions::a_key_alone_makes_a_device,
+                sessions::a_device_from_a_key_gets_a_region,
+                sessions::open_sessions_are_found_by_account,
+                sessions::clicks_outlive_their_device,
+                sessions::traffic_counts_by_month,
+                sessions::times_of_coming_up_never_go_back,
+                sessions::protection_makes_the_links_that_are_missing,
                 processes::two_processes_share_ports_and_numbers,
                 processes::a_key_revoked_elsewhere_is_refused,
                 processes::everything_is_there_after_a_restart,

@@ -14,10 +14,11 @@ use uuid::Uuid;
 use super::access::Operator;
 use super::answer::{Json, Refusal, json};
 use crate::api::Api;
+use crate::api::device_changes::Actor;
 use crate::api::provisioning::parameters::is_name;
 use crate::registry::error::RenameError;
-use crate::registry::model::{Device, DeviceFilter, DeviceId, NewEvent, User};
-use crate::tunnels::{Cut, TunnelStatus};
+use crate::registry::model::{Device, DeviceFilter, DeviceId, User};
+use crate::tunnels::TunnelStatus;
 
 /// Devices in a page unless asked for fewer or more.
 const DEFAULT_LIMIT: u64 = 1000;
@@ -83,26 +84,15 @@ pub(super) async fn change(
         let text = "max_connections_per_minute must be a number from 0 to 10000";
         return Err(Refusal::bad(text));
     }
+    let actor = Actor::Operator(&operator.0);
     if let Some(name) = change.name.filter(|name| *name != device.name) {
-        rename(&api, &device, &name).await?;
-        let metadata = serde_json::json!({"old_name": device.name, "new_name": name});
-        record(&api, &operator.0, &device, "device.renamed", metadata).await;
+        rename(&api, &device, &name, actor).await?;
     }
     if let Some(state) = change.state.filter(|state| *state != device.state) {
-        set_state(&api, &device, state).await?;
-        let metadata = serde_json::json!({"name": device.name, "state": state.as_str()});
-        record(&api, &operator.0, &device, "device.state", metadata).await;
+        there(api.set_device_state(&device, state, actor).await?)?;
     }
     if let Some(limit) = change.max_connections_per_minute {
-        if !api.registry().set_max_connections(device.id, limit).await? {
-            return Err(NOT_FOUND);
-        }
-        // Ports that are open take it over at once.
-        api.ports()
-            .change(device.id, |rules| rules.max_connections_per_minute = limit);
-        let metadata =
-            serde_json::json!({"name": device.name, "max_connections_per_minute": limit});
-        record(&api, &operator.0, &device, "device.settings", metadata).await;
+        there(api.set_device_limit(&device, limit, actor).await?)?;
     }
     let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
     envelope(&api, &device).await
@@ -114,25 +104,17 @@ pub(super) async fn remove(
     Path(name): Path<String>,
 ) -> Result<Response, Refusal> {
     let device = find(&api, &operator.0, &name).await?;
-    if !api
-        .registry()
-        .delete_device(device.account, device.id)
-        .await?
-    {
-        return Err(NOT_FOUND);
-    }
-    cut(&api, &device, Cut::Deleted).await;
-    let metadata = serde_json::json!({"name": device.name});
-    record(&api, &operator.0, &device, "device.deleted", metadata).await;
+    let actor = Actor::Operator(&operator.0);
+    there(api.delete_device(&device, actor).await?)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn rename(api: &Api, device: &Device, name: &str) -> Result<(), Refusal> {
+async fn rename(api: &Api, device: &Device, name: &str, actor: Actor<'_>) -> Result<(), Refusal> {
     if !is_name(name, 64) {
         let text = "name must be 1 to 64 characters of A-Z a-z 0-9 . _ -";
         return Err(Refusal::bad(text));
     }
-    let renamed = api.registry().rename_device(device.id, name).await;
+    let renamed = api.rename_device(device, name, actor).await;
     renamed.map_err(|error| match error {
         RenameError::NameTaken => Refusal::conflict("name is already in use"),
         RenameError::UnknownDevice => NOT_FOUND,
@@ -140,22 +122,9 @@ async fn rename(api: &Api, device: &Device, name: &str) -> Result<(), Refusal> {
     })
 }
 
-async fn set_state(api: &Api, device: &Device, state: DeviceState) -> Result<(), Refusal> {
-    if !api.registry().set_state(device.id, state).await? {
-        return Err(NOT_FOUND);
-    }
-    match state {
-        DeviceState::Active => {}
-        DeviceState::Blocked => cut(api, device, Cut::Blocked).await,
-        DeviceState::Inactive => cut(api, device, Cut::Inactive).await,
-    }
-    Ok(())
-}
-
-async fn cut(api: &Api, device: &Device, cut: Cut) {
-    if !api.tunnels().cut(device.id, cut).await {
-        tracing::warn!(device = %device.id, reason = cut.reason(), "tunnel still there after cut");
-    }
+/// The device may be deleted between two statements.
+fn there(there: bool) -> Result<(), Refusal> {
+    if there { Ok(()) } else { Err(NOT_FOUND) }
 }
 
 /// A device of the operator's account by UUID or name; another account's answers like one that does not exist.
@@ -255,30 +224,4 @@ fn hardware(text: Option<&str>) -> BTreeMap<String, String> {
         .into_iter()
         .map(|(name, value)| (name, as_text(value)))
         .collect()
-}
-
-async fn record(
-    api: &Api,
-    operator: &User,
-    device: &Device,
-    kind: &'static str,
-    mut metadata: serde_json::Value,
-) {
-    if let Some(object) = metadata.as_object_mut() {
-        object.insert("operator".into(), operator.username.clone().into());
-    }
-    let event = NewEvent {
-        account: Some(device.account),
-        device: Some(device.id),
-        user: Some(operator.id),
-        host: None,
-        task: None,
-        level: "info",
-        kind,
-        message: format!("{} by {}", kind, operator.username),
-        metadata,
-    };
-    if let Err(error) = api.registry().record_event(event).await {
-        tracing::warn!(%error, kind, "record event");
-    }
 }

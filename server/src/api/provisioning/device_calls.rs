@@ -12,8 +12,9 @@ use super::answer::{self, Failure};
 use super::parameters::{KEY_IN_USE, QuadrupleForm, UNKNOWN_CLIENT, allow, required_public_key};
 use super::script::{self, Facts};
 use crate::api::Api;
+use crate::api::device_changes::Actor;
 use crate::registry::error::{ForwardError, SetKeyError};
-use crate::registry::model::{Device, NewEvent, Wanted};
+use crate::registry::model::{Device, Wanted};
 use crate::tunnels::Cut;
 
 /// How long `connect` waits for the tunnel.
@@ -68,15 +69,7 @@ pub(super) async fn delete_client(api: &Api, arrival: Arrival) -> Result<Respons
         .target(&arrival, Credentials::Key(Scope::DeviceDelete))
         .await?;
     let device = target.device;
-    if !api
-        .registry()
-        .delete_device(device.account, device.id)
-        .await?
-    {
-        return Err(UNKNOWN_CLIENT.into());
-    }
-    cut(api, &device, Cut::Deleted).await;
-    record(api, &device, "device.deleted").await;
+    known(api.delete_device(&device, Actor::Provisioning).await?)?;
     Ok(answer::ok())
 }
 
@@ -156,9 +149,8 @@ pub(super) async fn upload_public_key(
     if device.public_key.as_ref() == Some(&public_key) {
         return Ok(answer::ok());
     }
-    api.registry().set_device_key(device.id, public_key).await?;
-    cut(api, &device, Cut::Rekeyed).await;
-    record(api, &device, "device.rekeyed").await;
+    api.rekey_device(&device, public_key, Actor::Provisioning)
+        .await?;
     Ok(answer::ok())
 }
 
@@ -175,28 +167,11 @@ async fn key_free_for(
     }
 }
 
-async fn cut(api: &Api, device: &Device, cut: Cut) {
-    if !api.tunnels().cut(device.id, cut).await {
-        tracing::warn!(device = %device.id, reason = cut.reason(), "tunnel still there after cut");
-    }
-}
-
 /// Notes for the audit what a holder of an API key did, or the device itself with its quadruple.
 async fn record(api: &Api, device: &Device, kind: &'static str) {
-    let event = NewEvent {
-        account: Some(device.account),
-        device: Some(device.id),
-        user: None,
-        host: None,
-        task: None,
-        level: "info",
-        kind,
-        message: format!("{kind} through the provisioning calls: {}", device.name),
-        metadata: serde_json::json!({ "name": device.name }),
-    };
-    if let Err(error) = api.registry().record_event(event).await {
-        tracing::warn!(%error, kind, "record event");
-    }
+    let metadata = serde_json::json!({ "name": device.name });
+    api.record_change(device, kind, Actor::Provisioning, metadata)
+        .await;
 }
 
 /// The device may be deleted between two statements.

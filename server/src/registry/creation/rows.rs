@@ -21,6 +21,7 @@ use crate::registry::model::{
     AccountId, DeviceId, Forward, ForwardId, NewDevice, NewEvent, PublicKey, Timestamp, Wanted,
 };
 use crate::registry::store::Store;
+use moorline_protocol::Secret;
 use moorline_protocol::operator::DeviceState;
 
 /// Connections a minute and visitor on the ports of a new device (provisioning contract section 4.1).
@@ -51,38 +52,16 @@ impl Fresh {
     }
 
     fn row(&self, store: &Store, now: Timestamp) -> Result<device::ActiveModel, RegistryError> {
-        let place = dbid_place(DeviceId(self.id));
-        let dbid = store.keys.seal(&place, random::dbid().as_bytes());
         let key = self.public_key.as_ref();
+        let account = AccountId(self.account);
         Ok(device::ActiveModel {
-            number: ActiveValue::NotSet,
-            id: ActiveValue::Set(self.id),
-            account_id: ActiveValue::Set(self.account),
-            name: ActiveValue::Set(self.name.clone()),
-            name_folded: ActiveValue::Set(folded(&self.name)),
-            state: ActiveValue::Set(DeviceState::Active.as_str().to_owned()),
-            wanted: ActiveValue::Set(Wanted::Open.as_str().to_owned()),
-            allow_clientless: ActiveValue::Set(false),
             public_key: ActiveValue::Set(key.map(|key| key.canonical.clone())),
             public_key_comment: ActiveValue::Set(key.map(|key| key.comment.clone())),
             public_key_fingerprint: ActiveValue::Set(key.map(|key| key.fingerprint.clone())),
-            dbid: ActiveValue::Set(dbid.map_err(|_| RegistryError::Seal {
-                attempt: "seal dbid of device",
-            })?),
-            redirect_token: ActiveValue::Set(random::redirect_token()),
             username: ActiveValue::Set(self.username.clone()),
             hostname: ActiveValue::Set(self.hostname.clone()),
             hardware: ActiveValue::Set(self.hardware.clone()),
-            region: ActiveValue::Set(self.node.clone()),
-            sshd_host_keys: ActiveValue::Set("[]".to_owned()),
-            ip_link_protection: ActiveValue::Set(false),
-            max_connections_per_minute: ActiveValue::Set(CONNECTIONS_PER_MINUTE),
-            created_at: ActiveValue::Set(now.0),
-            unique_client_id: ActiveValue::Set(None),
-            client_version: ActiveValue::Set(None),
-            platform: ActiveValue::Set(None),
-            recording_required: ActiveValue::NotSet,
-            direct_tcpip_allowed: ActiveValue::NotSet,
+            ..device_row(store, self.id, account, &self.name, &self.node, now)?
         })
     }
 
@@ -100,6 +79,49 @@ impl Fresh {
         };
         event_row(created, now)
     }
+}
+
+/// The row of a new device without a key, as every new device has it.
+pub(in crate::registry) fn device_row(
+    store: &Store,
+    id: Uuid,
+    account: AccountId,
+    name: &str,
+    region: &str,
+    now: Timestamp,
+) -> Result<device::ActiveModel, RegistryError> {
+    let place = dbid_place(DeviceId(id));
+    let dbid = store.keys.seal(&place, random::dbid().as_bytes());
+    Ok(device::ActiveModel {
+        number: ActiveValue::NotSet,
+        id: ActiveValue::Set(id),
+        account_id: ActiveValue::Set(account.0),
+        name: ActiveValue::Set(name.to_owned()),
+        name_folded: ActiveValue::Set(folded(name)),
+        state: ActiveValue::Set(DeviceState::Active.as_str().to_owned()),
+        wanted: ActiveValue::Set(Wanted::Open.as_str().to_owned()),
+        allow_clientless: ActiveValue::Set(false),
+        public_key: ActiveValue::Set(None),
+        public_key_comment: ActiveValue::Set(None),
+        public_key_fingerprint: ActiveValue::Set(None),
+        dbid: ActiveValue::Set(dbid.map_err(|_| RegistryError::Seal {
+            attempt: "seal dbid of device",
+        })?),
+        redirect_token: ActiveValue::Set(random::redirect_token()),
+        username: ActiveValue::Set(None),
+        hostname: ActiveValue::Set(None),
+        hardware: ActiveValue::Set(None),
+        region: ActiveValue::Set(region.to_owned()),
+        sshd_host_keys: ActiveValue::Set("[]".to_owned()),
+        ip_link_protection: ActiveValue::Set(false),
+        max_connections_per_minute: ActiveValue::Set(CONNECTIONS_PER_MINUTE),
+        recording_required: ActiveValue::NotSet,
+        direct_tcpip_allowed: ActiveValue::NotSet,
+        created_at: ActiveValue::Set(now.0),
+        unique_client_id: ActiveValue::Set(None),
+        client_version: ActiveValue::Set(None),
+        platform: ActiveValue::Set(None),
+    })
 }
 
 /// What a device that is there already says of itself.
@@ -203,9 +225,11 @@ async fn insert_forwards(
         forward_row(made, now)
     });
     let mut statement = forward::Entity::insert_many(rows).into_query();
-    statement.returning(
-        Query::returning().columns([forward::Column::Id, forward::Column::DeviceNumber]),
-    );
+    statement.returning(Query::returning().columns([
+        forward::Column::Id,
+        forward::Column::DeviceNumber,
+        forward::Column::LinkToken,
+    ]));
     let rows = transaction
         .query_all(&statement)
         .await
@@ -218,7 +242,14 @@ async fn insert_forwards(
             .attempt("read device of forward")?;
         if let Some(fresh) = by_number.get(&number) {
             let node = fresh.node.clone();
-            let forward = Forward::first(ForwardId(id), node, fresh.device_port, fresh.public_port);
+            let link: Option<String> = row
+                .try_get("", "link_token")
+                .attempt("read link of forward")?;
+            let first = Forward::first(ForwardId(id), node, fresh.device_port, fresh.public_port);
+            let forward = Forward {
+                link_token: link.map(Secret::new),
+                ..first
+            };
             forwards.push((fresh.id, forward));
         }
     }
