@@ -1,18 +1,19 @@
 use std::process::Command;
 
-use harness::{Https, ServerOptions, TestServer, repository, run};
+use harness::{Done, Https, ServerOptions, TestServer, repository, run};
 use serde_json::Value;
 
-/// The SDK of the compatible service, from PyPI, as `tests/setup` installs it.
-fn sdk(script_arguments: &[&str], authority: &std::path::Path) -> Command {
+/// The SDK of the compatible service, from PyPI as `tests/setup` installs it, against `url` as the holder of a key.
+fn sdk(server: &TestServer, url: &str, id: &str, secret: &str) -> Done {
     let mut command = Command::new(repository().join("target/tools/venv/bin/python"));
     command
         .args(["-B", "-W", "ignore"])
         .arg(repository().join("tests/fixtures/apiclients.py"))
-        .args(script_arguments)
-        .env("REQUESTS_CA_BUNDLE", authority)
+        .arg(url)
+        .arg(server.ca_file())
+        .args([id, secret])
         .env("NO_PROXY", "*");
-    command
+    run(&mut command)
 }
 
 #[test]
@@ -29,17 +30,13 @@ fn the_sdk_of_the_compatible_service_works_over_https() {
         root["secret"].as_str().unwrap(),
     );
 
-    let done = run(&mut sdk(
-        &[&server.https_url(), id, secret],
-        &server.ca_file(),
-    ))
-    .ok();
+    let done = sdk(&server, &server.https_url(), id, secret).ok();
     let enrolment = done.trim();
     assert_eq!(enrolment.len(), 32, "{done}");
     let made = server.api(enrolment).create(&[("prefix", "cam")]);
     assert_eq!(made["client_name"], "cam000001");
 
-    let plain = run(&mut sdk(&[&server.url(), id, secret], &server.ca_file()));
+    let plain = sdk(&server, &server.url(), id, secret);
     assert_ne!(plain.code, 0);
     assert!(plain.stderr.contains("Use HTTPS."), "{plain:?}");
     let log = server.log();

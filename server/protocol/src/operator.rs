@@ -10,6 +10,7 @@
 //! | `GET /v1/admin/api-keys` | [`ApiKeyList`] |
 //! | `POST /v1/admin/api-keys` with [`NewApiKey`] | 201 [`ApiKeyEnvelope`], the secret this once |
 //! | `DELETE /v1/admin/api-keys/{id or name}` | 204 |
+//! | `/v1/admin/api-clients`, `…/{id or name}`, `…/{id or name}/apikey` | as `/v3/apiclients`: [`crate::apiclients`] |
 //! | `GET /v1/gateway` | [`GatewayInfo`] |
 //! | `GET /v1/admin/devices/{name or UUID}/links` | [`LinkList`] |
 //! | `GET /v1/admin/key-binding`, `POST /v1/admin/key-binding/renew` | [`KeyBinding`] |

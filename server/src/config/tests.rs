@@ -40,6 +40,8 @@ fn every_key_is_read() {
         [http]
         listen = ["127.0.0.1:80", "[::1]:80"]
         public_url = "https://api.example.org/"
+        docs_url = "https://docs.example.org/moorline/"
+        require_https = true
         connections = 100
         trusted_proxies = ["10.0.0.0/8", "::1"]
         [tls]
@@ -75,6 +77,11 @@ fn every_key_is_read() {
         config.public_url.as_deref(),
         Some("https://api.example.org")
     );
+    assert_eq!(
+        config.docs_url.as_deref(),
+        Some("https://docs.example.org/moorline")
+    );
+    assert!(config.require_https);
     assert_eq!((config.http.len(), config.http_connections), (2, 100));
     assert_eq!(config.ssh_public_port, Some(2222));
     let fallback = (
@@ -168,6 +175,7 @@ fn values_that_make_no_sense_are_refused() {
         ),
         ("[http]\npublic_url = \"ftp://x\"", "http.public_url"),
         ("[http]\npublic_url = \"http://x'y\"", "http.public_url"),
+        ("[http]\ndocs_url = \"docs\"", "http.docs_url"),
         (
             "[limits]\ndefault_rate_limit = 0",
             "limits.default_rate_limit",

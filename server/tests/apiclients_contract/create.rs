@@ -150,6 +150,18 @@ pub(crate) async fn a_name_is_made_of_the_friendly_name(bed: &Bed) {
     assert_eq!(text(&unset, "friendlyName"), "Given");
 }
 
+pub(crate) async fn parallel_calls_get_names_of_their_own(bed: &Bed) {
+    let by = root(bed).await;
+    let calls = (0..20).map(|_| make(bed, &by, json!({"friendlyName": "Same for all"})));
+    let made = futures::future::join_all(calls).await;
+    let mut names: Vec<String> = made.iter().map(|client| text(client, "name")).collect();
+    names.sort();
+    let mut expected: Vec<String> = (2..=20).map(|n| format!("same_for_all_{n}")).collect();
+    expected.push("same_for_all".into());
+    expected.sort();
+    assert_eq!(names, expected);
+}
+
 pub(crate) async fn names_are_unique_without_case(bed: &Bed) {
     let by = root(bed).await;
     make(bed, &by, json!({"name": "Camera"})).await;

@@ -69,6 +69,7 @@ macro_rules! contract {
                 create::nothing_given_makes_the_default,
                 create::everything_given_is_kept,
                 create::a_name_is_made_of_the_friendly_name,
+                create::parallel_calls_get_names_of_their_own,
                 create::names_are_unique_without_case,
                 create::every_problem_of_a_body_is_told,
                 create::values_at_their_bounds,

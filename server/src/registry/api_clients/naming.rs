@@ -1,10 +1,11 @@
 //! Names for API clients that were given none (API client contract section 4, Create).
 
+use sea_orm::sea_query::LockType;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _};
 use sea_orm::{QueryFilter as _, QuerySelect as _};
 
 use crate::random;
-use crate::registry::entity::api_client;
+use crate::registry::entity::{account, api_client};
 use crate::registry::error::{Attempt as _, RegistryError};
 use crate::registry::folded;
 use crate::registry::model::AccountId;
@@ -25,6 +26,7 @@ pub(super) async fn made_up(
     let Some(friendly) = friendly else {
         return Ok(random::api_client_name());
     };
+    one_at_a_time(transaction, account).await?;
     let stem = stem(friendly);
     let mut next = 1;
     while next <= MAX_NUMBER {
@@ -38,6 +40,20 @@ pub(super) async fn made_up(
         next += BATCH;
     }
     Ok(random::api_client_name())
+}
+
+/// Keeps others of the account from choosing at the same time, which would be the same name. Does not hold up what
+/// only refers to the account.
+async fn one_at_a_time(
+    transaction: &DatabaseTransaction,
+    account: AccountId,
+) -> Result<(), RegistryError> {
+    account::Entity::find_by_id(account.0)
+        .lock(LockType::NoKeyUpdate)
+        .one(transaction)
+        .await
+        .attempt("lock account")?;
+    Ok(())
 }
 
 async fn taken(
