@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_key, completions, device, key, login, logout, profile, ssh, ssh_config, version, whoami,
+    api_key, completions, device, egress, event, key, login, logout, profile, ssh, ssh_config,
+    user, version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -42,6 +43,12 @@ enum Command {
     SshConfig(ssh_config::Arguments),
     #[command(subcommand)]
     ApiKey(api_key::Command),
+    #[command(subcommand)]
+    User(user::Command),
+    #[command(subcommand)]
+    Egress(egress::Command),
+    #[command(subcommand)]
+    Event(event::Command),
     Completions(completions::Arguments),
     Whoami(whoami::Arguments),
     Version(version::Arguments),
@@ -75,6 +82,9 @@ impl Arguments {
             Command::Ssh(arguments) => ssh::run(context()?.session()?, arguments).await,
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,
             Command::ApiKey(command) => api_key::run(&context()?.session()?, command).await,
+            Command::User(command) => user::run(&context()?.session()?, command).await,
+            Command::Egress(command) => egress::run(&context()?.session()?, command).await,
+            Command::Event(command) => event::run(&context()?.session()?, command).await,
             Command::Completions(arguments) => completions::run(output, &arguments),
             Command::Whoami(_) => whoami::run(context()?.session()?).await,
             Command::Version(_) => version::run(output),

@@ -3,11 +3,14 @@
 pub(crate) mod api_key;
 pub(crate) mod completions;
 pub(crate) mod device;
+pub(crate) mod egress;
+pub(crate) mod event;
 pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod profile;
 pub(crate) mod ssh;
 pub(crate) mod ssh_config;
+pub(crate) mod user;
 pub(crate) mod version;
 pub(crate) mod whoami;

@@ -1,5 +1,7 @@
 //! `/openapi.json`: the calls this server has, for people and for tools that make clients.
 
+mod control;
+
 use std::sync::OnceLock;
 
 use axum::http::header;
@@ -209,7 +211,8 @@ pub(super) async fn document() -> impl IntoResponse {
 }
 
 fn openapi() -> OpenApi {
-    let mut paths = PathsBuilder::new();
+    // Of two descriptions of one call the first counts.
+    let mut paths = control::paths(PathsBuilder::new());
     for (call, summary, parameters) in PROVISIONING {
         let path = format!("/init/api/{call}");
         for method in [HttpMethod::Get, HttpMethod::Post] {
@@ -247,7 +250,7 @@ fn openapi() -> OpenApi {
         }
         paths = paths.path(path, PathItem::new(method, operation.build()));
     }
-    let schemes = ComponentsBuilder::new()
+    let schemes = control::schemas(ComponentsBuilder::new())
         .security_scheme(
             "api_key",
             SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("api_key"))),
