@@ -31,14 +31,7 @@ fn users_are_made_disabled_and_removed_and_every_step_is_seen() {
     assert_eq!(log_in(&admin, &server, ADMIN_USER, ADMIN_PASSWORD), 0);
 
     // Somebody watches all the while.
-    let mut watch = admin.command(&[
-        "event",
-        "follow",
-        "--last",
-        "0",
-        "--type",
-        "admin.user.updated",
-    ]);
+    let mut watch = admin.command(&["event", "follow", "--type", "admin.user.updated"]);
     let mut watch = Running(watch.stdout(Stdio::piped()).spawn().unwrap());
     let mut watched = BufReader::new(watch.0.stdout.take().unwrap()).lines();
 
