@@ -1,9 +1,14 @@
 //! [`Api`]: calls to the server, with every error in words an operator can act on.
 
+mod account;
 mod address;
 mod tls;
 mod wire;
 
+pub(crate) use account::{
+    BindingEnvelope, EgressIpEnvelope, EgressIpInfo, EgressIpList, EgressTest, EventInfo,
+    EventList, NewPassword, NewUser, UserEnvelope, UserInfo, UserList,
+};
 pub(crate) use address::Address;
 pub(crate) use wire::{KeyEnvelope, KeyInfo, KeyList, Login, LoginAnswer, NewKey};
 

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_client, api_key, completions, device, key, key_binding, link, login, logout, node, profile,
-    session, ssh, ssh_config, version, whoami,
+    api_client, api_key, completions, device, egress, event, key, key_binding, link, login, logout,
+    node, profile, session, ssh, ssh_config, user, version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -53,6 +53,12 @@ enum Command {
     ApiKey(api_key::Command),
     #[command(subcommand)]
     KeyBinding(key_binding::Command),
+    #[command(subcommand)]
+    User(user::Command),
+    #[command(subcommand)]
+    Egress(egress::Command),
+    #[command(subcommand)]
+    Event(event::Command),
     Completions(completions::Arguments),
     Whoami(whoami::Arguments),
     Version(version::Arguments),
@@ -91,6 +97,9 @@ impl Arguments {
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,
             Command::ApiClient(command) => api_client::run(&context()?.session()?, command).await,
             Command::ApiKey(command) => api_key::run(&context()?.session()?, command).await,
+            Command::User(command) => user::run(&context()?.session()?, command).await,
+            Command::Egress(command) => egress::run(&context()?.session()?, command).await,
+            Command::Event(command) => event::run(&context()?.session()?, command).await,
             Command::Completions(arguments) => completions::run(output, &arguments),
             Command::Whoami(_) => whoami::run(context()?.session()?).await,
             Command::Version(_) => version::run(output),

@@ -18,6 +18,7 @@ mod a_second_connection_takes_over_a_frozen_one;
 mod a_signal_request_reaches_the_program;
 mod a_stalled_visitor_leaves_the_others_going;
 mod a_visitor_connects_ten_times_a_minute;
+mod an_administrator_keeps_people_and_ways_out;
 mod an_enrolled_device_is_reached_with_stock_ssh;
 mod an_http_proxy_leads_to_the_api;
 mod no_weak_algorithm_is_offered;

@@ -14,10 +14,14 @@ use utoipa::openapi::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 mod apiclients;
+mod control;
 mod openport_v1;
 pub(super) mod openport_v2;
 mod operators;
 mod provisioning;
+
+/// Name, whether it is required, meaning.
+type Parameter = (&'static str, bool, &'static str);
 
 /// The document.
 #[must_use]
@@ -42,10 +46,16 @@ pub(super) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 fn openapi() -> OpenApi {
     let mut paths = PathsBuilder::new();
-    for part in [provisioning::paths, operators::paths, openport_v1::paths] {
+    // Of two descriptions of one call the first counts.
+    for part in [
+        control::paths,
+        provisioning::paths,
+        operators::paths,
+        openport_v1::paths,
+    ] {
         paths = part(paths);
     }
-    let schemes = ComponentsBuilder::new()
+    let schemes = control::schemas(ComponentsBuilder::new())
         .security_scheme(
             "api_key",
             SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("api_key"))),

@@ -100,7 +100,35 @@ async fn run(transaction: &DatabaseTransaction, sql: &str) -> Result<(), Registr
 
 #[cfg(test)]
 mod tests {
+    use sea_orm::{Database, TransactionTrait as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_there_comes_along() {
+        let database = Database::connect("sqlite::memory:").await.unwrap();
+        let transaction = database.begin().await.unwrap();
+        run(&transaction, TABLE).await.unwrap();
+        run(&transaction, MIGRATIONS[0].sqlite).await.unwrap();
+        let first = "INSERT INTO schema_migrations VALUES (1, 'first', 0); \
+            INSERT INTO accounts (id, uid, name, name_folded, created_at) VALUES (1, 'a', 'a', 'a', 0); \
+            INSERT INTO users (id, account_id, username, short_id, role, status, password_hash, created_at, updated_at) \
+            VALUES (x'01', 1, 'anna', 'abc123', 'admin', 'active', '', 0, 0); \
+            INSERT INTO user_keys VALUES (x'02', x'01', 'l', 'k', 'c', 'f', 0); \
+            INSERT INTO events (at, level, kind, message, metadata) VALUES (0, 'info', 'k', 'm', '{}')";
+        run(&transaction, first).await.unwrap();
+        apply(&transaction).await.unwrap();
+        let last = MIGRATIONS.last().unwrap().number;
+        assert_eq!(highest(&transaction).await.unwrap(), last);
+        let kept = "SELECT COUNT(*) AS kept FROM short_ids JOIN users ON users.id = short_ids.user_id \
+            JOIN user_keys ON user_keys.user_id = users.id, events \
+            WHERE short_ids.short_id = 'abc123' AND purpose = 'inbound' AND events.host_id IS NULL";
+        let row = transaction
+            .query_one_raw(Statement::from_string(DbBackend::Sqlite, kept))
+            .await
+            .unwrap();
+        assert_eq!(row.unwrap().try_get::<i64>("", "kept").unwrap(), 1);
+    }
 
     #[test]
     fn numbers_count_up_from_one() {

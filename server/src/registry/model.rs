@@ -7,15 +7,19 @@ use moorline_protocol::operator::{ApiKeyInfo, DeviceState};
 use uuid::Uuid;
 
 mod egress;
+mod events;
 mod hosts;
+mod people;
 
 pub use egress::{
     Binding, BindingId, EgressIp, EgressIpId, EgressSettings, EgressStatus, EgressTunnel, WireGuard,
 };
+pub use events::{Event, EventFilter, EventPage, NewEvent};
 pub use hosts::{
     AccessPolicy, Host, HostId, HostKind, HostLimits, HostStatus, HostWanted, NewHost,
     OperatorSession, Task, TaskId, TaskKind, TaskStatus,
 };
+pub use people::{KeyPurpose, NewUser, NewUserKey, Role, User, UserKey, UserStatus};
 
 /// Gives an enum its text in the database and on the wire.
 macro_rules! texts {
@@ -98,96 +102,6 @@ pub struct Account {
     pub suspended: bool,
     /// Region of devices that name none.
     pub default_region: Option<String>,
-}
-
-/// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Everything in the account.
-    Admin,
-    /// Their own hosts.
-    User,
-}
-
-/// Whether a user may log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserStatus {
-    /// Yes.
-    Active,
-    /// No, an administrator said so.
-    Disabled,
-    /// No, their time is over.
-    Expired,
-}
-
-/// A person.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// UUID.
-    pub id: UserId,
-    /// Their account.
-    pub account: AccountId,
-    /// 3-50 characters, unique in the installation.
-    pub username: String,
-    /// Unique over users and hosts.
-    pub short_id: String,
-    /// What they may do.
-    pub role: Role,
-    /// Whether they may log in.
-    pub status: UserStatus,
-    /// When that ends.
-    pub expires_at: Option<Timestamp>,
-    /// argon2id, PHC form.
-    pub password_hash: Secret<String>,
-    /// Tokens with another number are refused.
-    pub token_version: i64,
-    /// Counts up with each change of their keys.
-    pub keys_version: i64,
-    /// When made.
-    pub created_at: Timestamp,
-    /// Last change.
-    pub updated_at: Timestamp,
-}
-
-/// What a user's key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyPurpose {
-    /// Logs the user in.
-    Inbound,
-    /// Is put into the user's container hosts.
-    Outbound,
-}
-
-/// A key of a user. The private half of an outbound one is asked for apart.
-#[derive(Clone, Debug)]
-pub struct UserKey {
-    /// UUID.
-    pub id: Uuid,
-    /// Whose.
-    pub user: UserId,
-    /// What it is for.
-    pub purpose: KeyPurpose,
-    /// A word for it.
-    pub label: String,
-    /// The key.
-    pub public_key: PublicKey,
-    /// State of the user's keys that it came with ([`User::keys_version`]): hosts with a lower one lack it.
-    pub version: i64,
-    /// When made.
-    pub created_at: Timestamp,
-}
-
-/// What a new key of a user shall be.
-#[derive(Clone, Debug)]
-pub struct NewUserKey {
-    /// What it is for.
-    pub purpose: KeyPurpose,
-    /// A word for it.
-    pub label: String,
-    /// The key.
-    pub public_key: PublicKey,
-    /// Its private half in OpenSSH format; kept sealed.
-    pub private_key: Option<Secret<String>>,
 }
 
 /// What an API key reaches.
@@ -578,92 +492,6 @@ pub struct CreatedDevice {
     pub created: bool,
 }
 
-/// An entry of the audit.
-#[derive(Clone, Debug)]
-pub struct NewEvent {
-    /// Whose.
-    pub account: Option<AccountId>,
-    /// Which device.
-    pub device: Option<DeviceId>,
-    /// Which user.
-    pub user: Option<UserId>,
-    /// Which host.
-    pub host: Option<HostId>,
-    /// Which task.
-    pub task: Option<TaskId>,
-    /// `info`, `warn` or `error`.
-    pub level: &'static str,
-    /// `device.created`, `auth.failed` ….
-    pub kind: &'static str,
-    /// For a person.
-    pub message: String,
-    /// JSON object; never a secret.
-    pub metadata: serde_json::Value,
-}
-
-/// An entry of the audit as it is kept.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// Number, counts up.
-    pub id: i64,
-    /// The id on the wire; follows from the number.
-    pub uuid: Uuid,
-    /// When.
-    pub at: Timestamp,
-    /// Whose.
-    pub account: Option<AccountId>,
-    /// Which device.
-    pub device: Option<DeviceId>,
-    /// Which user.
-    pub user: Option<UserId>,
-    /// Which host.
-    pub host: Option<HostId>,
-    /// Which task.
-    pub task: Option<TaskId>,
-    /// `info`, `warn` or `error`.
-    pub level: String,
-    /// `device.created`, `auth.failed` ….
-    pub kind: String,
-    /// For a person.
-    pub message: String,
-    /// JSON object.
-    pub metadata: serde_json::Value,
-}
-
-/// Which events to list.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    /// Of this account only.
-    pub account: Option<AccountId>,
-    /// Of this device only.
-    pub device: Option<DeviceId>,
-    /// Of this kind only.
-    pub kind: Option<String>,
-    /// Of this user only.
-    pub user: Option<UserId>,
-    /// Of this host only.
-    pub host: Option<HostId>,
-    /// Not older than that.
-    pub since: Option<Timestamp>,
-    /// Not newer than that.
-    pub until: Option<Timestamp>,
-    /// Only events with a smaller number: the next page.
-    pub before: Option<i64>,
-    /// How many to leave out first.
-    pub offset: u64,
-    /// How many at most.
-    pub limit: u64,
-}
-
-/// A page of events.
-#[derive(Clone, Debug)]
-pub struct EventPage {
-    /// The page, newest first. What an event names and is gone is left out.
-    pub events: Vec<Event>,
-    /// How many there are in all.
-    pub total: u64,
-}
-
 /// Which devices to list; everything for the default.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceFilter {
@@ -675,23 +503,6 @@ pub struct DeviceFilter {
     pub limit: Option<u64>,
     /// How many to leave out first.
     pub offset: u64,
-}
-
-/// What a new user shall be.
-#[derive(Clone, Debug)]
-pub struct NewUser {
-    /// Their account.
-    pub account: AccountId,
-    /// Unique in the installation.
-    pub username: String,
-    /// What they may do.
-    pub role: Role,
-    /// argon2id, PHC form.
-    pub password_hash: Secret<String>,
-    /// When their time is over.
-    pub expires_at: Option<Timestamp>,
-    /// `None` makes up 6 of `a-z 0-9`.
-    pub short_id: Option<String>,
 }
 
 impl PartialEq for PublicKey {
@@ -720,8 +531,5 @@ impl fmt::Display for UserId {
     }
 }
 
-texts!(Role { Admin = "admin", User = "user" });
-texts!(UserStatus { Active = "active", Disabled = "disabled", Expired = "expired" });
 texts!(NodeStatus { Active = "active", Draining = "draining", Down = "down" });
-texts!(KeyPurpose { Inbound = "inbound", Outbound = "outbound" });
 texts!(Wanted { Open = "open", Closed = "closed" });

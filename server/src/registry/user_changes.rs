@@ -6,10 +6,12 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilt
 use sea_orm::{QueryOrder as _, QuerySelect as _, UpdateMany};
 
 use super::Registry;
-use super::entity::{event, host, user};
+use super::entity::{event, host, task, user};
 use super::error::{Attempt as _, ChangeUserError, RegistryError};
 use super::events::event_row;
-use super::model::{AccountId, Host, NewEvent, Role, Timestamp, User, UserId, UserStatus};
+use super::model::{
+    AccountId, Host, NewEvent, Role, TaskStatus, Timestamp, User, UserId, UserStatus,
+};
 
 /// Users that become expired in one transaction; more wait for the next.
 const EXPIRED_AT_ONCE: u64 = 500;
@@ -62,10 +64,10 @@ impl Registry {
         status: UserStatus,
     ) -> Result<User, ChangeUserError> {
         let transaction = self.store.begin().await?;
-        let found = locked(&transaction, account, id).await?;
         if status != UserStatus::Active {
-            keep_an_admin(&transaction, &found).await?;
+            keep_an_admin(&transaction, account, id).await?;
         }
+        locked(&transaction, account, id).await?;
         let mut update = user::Entity::update_many()
             .col_expr(user::Column::Status, Expr::value(status.as_str()))
             .col_expr(user::Column::UpdatedAt, Expr::value(Timestamp::now().0));
@@ -116,14 +118,15 @@ impl Registry {
         id: UserId,
     ) -> Result<Vec<Host>, ChangeUserError> {
         let transaction = self.store.begin().await?;
-        let found = locked(&transaction, account, id).await?;
-        keep_an_admin(&transaction, &found).await?;
+        keep_an_admin(&transaction, account, id).await?;
+        locked(&transaction, account, id).await?;
         let hosts = host::Entity::find()
             .filter(host::Column::UserId.eq(id.0))
             .order_by_asc(host::Column::CreatedAt)
             .all(&transaction)
             .await
             .attempt("list hosts of user")?;
+        cancel_tasks(&transaction, &hosts).await?;
         user::Entity::delete_by_id(id.0)
             .exec(&transaction)
             .await
@@ -219,16 +222,15 @@ async fn locked(
         .ok_or(ChangeUserError::UnknownUser)
 }
 
+/// Refuses to let the last active administrator of an account go. Comes before any other lock: all administrators are
+/// locked in one order, so that two who send each other away do it one after the other.
 async fn keep_an_admin(
     transaction: &DatabaseTransaction,
-    leaving: &user::Model,
+    account: AccountId,
+    leaving: UserId,
 ) -> Result<(), ChangeUserError> {
-    if leaving.role != Role::Admin.as_str() {
-        return Ok(());
-    }
-    // All of them are locked, so that two who send each other away do it one after the other.
     let admins = user::Entity::find()
-        .filter(user::Column::AccountId.eq(leaving.account_id))
+        .filter(user::Column::AccountId.eq(account.0))
         .filter(user::Column::Role.eq(Role::Admin.as_str()))
         .order_by_asc(user::Column::Id)
         .lock_exclusive()
@@ -237,15 +239,37 @@ async fn keep_an_admin(
         .attempt("read administrators")?;
     let now = Timestamp::now().0;
     let stays = admins.iter().any(|admin| {
-        admin.id != leaving.id
+        admin.id != leaving.0
             && admin.status == UserStatus::Active.as_str()
             && admin.expires_at.is_none_or(|at| at > now)
     });
-    if stays {
+    if stays || admins.iter().all(|admin| admin.id != leaving.0) {
         Ok(())
     } else {
         Err(ChangeUserError::LastAdmin)
     }
+}
+
+/// What waits for these hosts is not done any more.
+async fn cancel_tasks(
+    transaction: &DatabaseTransaction,
+    hosts: &[host::Model],
+) -> Result<(), RegistryError> {
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    task::Entity::update_many()
+        .col_expr(
+            task::Column::Status,
+            Expr::value(TaskStatus::Canceled.as_str()),
+        )
+        .col_expr(task::Column::UpdatedAt, Expr::value(Timestamp::now().0))
+        .filter(task::Column::HostId.is_in(hosts.iter().map(|host| host.id)))
+        .filter(task::Column::Status.eq(TaskStatus::Pending.as_str()))
+        .exec(transaction)
+        .await
+        .attempt("cancel tasks")?;
+    Ok(())
 }
 
 async fn changed(

@@ -254,7 +254,7 @@ pub(crate) async fn another_account_is_as_if_it_were_not(world: &World<'_>) {
     let users = list("/v1/admin/users").await;
     assert_eq!(
         column(&users["users"], "username"),
-        [world.stranger.user.username.clone()]
+        std::slice::from_ref(&world.stranger.user.username)
     );
     let ips = list("/v1/admin/egress-ips").await;
     assert_eq!(column(&ips["egress_ips"], "label"), ["theirs"]);

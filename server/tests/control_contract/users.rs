@@ -267,7 +267,22 @@ pub(crate) async fn hosts_go_with_their_user_and_devices_stay(world: &World<'_>)
     );
     assert_eq!(hosts[0]["memory_limit_mb"], 4096);
     assert_eq!(hosts[0].get("device_id"), None);
+    let task = world.literal(uuid::Uuid::new_v4());
+    let values = format!(
+        "({task}, {}, {}, 'start_host', 'pending', 'admin', 0, 0)",
+        world.bed.account,
+        world.literal(container.id.0)
+    );
+    let columns = "id, account_id, host_id, kind, status, requested_by, created_at, updated_at";
+    world
+        .sql(&format!("INSERT INTO tasks ({columns}) VALUES {values}"))
+        .await;
     done(&world.delete(&path).await);
+    world
+        .sql(&format!(
+            "UPDATE tasks SET kind = kind WHERE id = {task} AND status = 'canceled' AND host_id IS NULL"
+        ))
+        .await;
     refused(&world.get(&path).await, 404, "user not found");
     for host in [&container, &assigned] {
         assert!(world.bed.registry.host(host.id).await.unwrap().is_none());

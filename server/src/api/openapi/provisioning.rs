@@ -5,10 +5,7 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::{ContentBuilder, ObjectBuilder, Required, ResponseBuilder, Type};
 
-use super::requirement;
-
-/// Name, whether it is required, meaning.
-type Parameter = (&'static str, bool, &'static str);
+use super::{Parameter, requirement};
 
 const CLIENT_ID: Parameter = (
     "client_id",

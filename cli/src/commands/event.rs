@@ -1,0 +1,290 @@
+//! `moorline event`.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use crate::api::{EventInfo, EventList};
+use crate::exit::Exit;
+use crate::failure;
+use crate::instant;
+use crate::output::{Mark, Table};
+use crate::session::Session;
+
+/// What happened
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show events, newest first
+    #[command(visible_alias = "ls")]
+    List(ListArguments),
+    /// Show the latest events and then each one as it happens, oldest first, until interrupted
+    Follow(FollowArguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArguments {
+    #[command(flatten)]
+    filter: Filter,
+    /// Not newer than that: 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FollowArguments {
+    #[command(flatten)]
+    filter: Filter,
+    /// How many earlier ones to show first
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=200))]
+    last: u64,
+}
+
+#[derive(Debug, clap::Args)]
+struct Filter {
+    /// Only this type, such as auth.failed
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only of this user, by UUID
+    #[arg(long, value_name = "UUID")]
+    user: Option<String>,
+    /// Only of this host, by UUID
+    #[arg(long, value_name = "UUID")]
+    host: Option<String>,
+    /// Not older than that: 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+}
+
+const EVENTS: [&str; 3] = ["v1", "admin", "events"];
+/// Most that the server gives at once.
+const PAGE: u64 = 200;
+/// Time between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Events are written by several hands: one that is this much older than the newest may still come.
+const OVERLAP: Duration = Duration::from_secs(10);
+/// Most events taken up in one look; the rest are skipped with a warning.
+const MAX_AT_ONCE: usize = 10_000;
+
+/// Runs `moorline event`.
+pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::List(arguments) => list(session, arguments).await,
+        Command::Follow(arguments) => follow(session, arguments).await,
+    }
+}
+
+impl Filter {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        [
+            ("type", &self.kind),
+            ("user_id", &self.user),
+            ("host_id", &self.host),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.clone()?)))
+        .collect()
+    }
+}
+
+/// Up to `limit` events, newest first, page by page.
+async fn events(
+    session: &Session,
+    query: &[(&'static str, String)],
+    limit: u64,
+) -> anyhow::Result<EventList> {
+    let mut events: Vec<EventInfo> = Vec::new();
+    loop {
+        let left = limit.saturating_sub(events.len() as u64).min(PAGE);
+        let mut query = query.to_vec();
+        query.push(("limit", left.max(1).to_string()));
+        query.push(("offset", events.len().to_string()));
+        let page: EventList = session.api.get("list events", &EVENTS, &query).await?;
+        let full = page.events.len() as u64 >= left;
+        events.extend(page.events);
+        if !full || events.len() as u64 >= limit {
+            events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            return Ok(EventList {
+                events,
+                total: page.total,
+            });
+        }
+    }
+}
+
+async fn list(session: &Session, arguments: ListArguments) -> anyhow::Result<()> {
+    let mut query = arguments.filter.query();
+    for (name, value) in [
+        ("since", arguments.filter.since),
+        ("until", arguments.until),
+    ] {
+        if let Some(value) = value {
+            query.push((name, value));
+        }
+    }
+    let answer = events(session, &query, arguments.limit).await?;
+    session.output.data(&answer, |output| {
+        if answer.events.is_empty() {
+            output.say("no events");
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        let mut table = Table::new(&["TYPE", "LEVEL", "WHEN", "MESSAGE"]).cut();
+        for event in &answer.events {
+            table.row([
+                (event.r#type.as_str(), Mark::Plain),
+                (&event.level, mark(&event.level)),
+                (&instant::ago(&event.created_at, now), Mark::Plain),
+                (&event.message, Mark::Plain),
+            ]);
+        }
+        output.table(table)?;
+        let shown = answer.events.len() as u64;
+        if shown < answer.total {
+            output.say(&format!("{shown} of {} events", answer.total));
+        }
+        Ok(())
+    })
+}
+
+fn mark(level: &str) -> Mark {
+    match level {
+        "error" | "warn" => Mark::Bad,
+        _ => Mark::Dim,
+    }
+}
+
+async fn follow(session: &Session, arguments: FollowArguments) -> anyhow::Result<()> {
+    let mut seen = Seen::default();
+    let mut query = arguments.filter.query();
+    if let Some(since) = arguments.filter.since {
+        query.push(("since", since));
+    }
+    // One more than asked for, so that even none tells where to go on from.
+    let first = events(session, &query, arguments.last.max(1)).await?;
+    let mut fresh = seen.fresh(first.events);
+    let last = usize::try_from(arguments.last).unwrap_or(usize::MAX);
+    print(session, fresh.split_off(fresh.len().saturating_sub(last)))?;
+    let mut troubled = false;
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let query = from_newest(&query, &seen);
+        match events(session, &query, MAX_AT_ONCE as u64).await {
+            Ok(answer) => {
+                troubled = false;
+                if answer.total > MAX_AT_ONCE as u64 {
+                    session
+                        .output
+                        .warn("too many events at once, some are skipped");
+                }
+                print(session, seen.fresh(answer.events))?;
+            }
+            // The server will be back; a refusal will not change.
+            Err(error) if failure::exit_of(&error) == Exit::Unreachable => {
+                if !troubled {
+                    session.output.error(&error);
+                    session.output.say("still trying");
+                }
+                troubled = true;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `query`, from a little before the newest event on.
+fn from_newest(query: &[(&'static str, String)], seen: &Seen) -> Vec<(&'static str, String)> {
+    let mut query = query.to_vec();
+    if let Some(since) = seen.look_from() {
+        query.retain(|(name, _)| *name != "since");
+        query.push(("since", since));
+    }
+    query
+}
+
+fn print(session: &Session, events: Vec<EventInfo>) -> anyhow::Result<()> {
+    for event in events {
+        session.output.data(&event, |output| {
+            output.line(&format!(
+                "{} {:5} {} {}",
+                event.created_at, event.level, event.r#type, event.message
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// Which events were shown.
+#[derive(Default)]
+struct Seen {
+    newest: Option<SystemTime>,
+    /// Those that a look may give again.
+    ids: HashSet<String>,
+}
+
+impl Seen {
+    /// Those of `events`, which are newest first, that were not seen yet: oldest first.
+    fn fresh(&mut self, events: Vec<EventInfo>) -> Vec<EventInfo> {
+        let times = events.iter().filter_map(time);
+        self.newest = times.chain(self.newest).max();
+        let mut fresh: Vec<EventInfo> = Vec::new();
+        let mut again = HashSet::new();
+        for event in events {
+            // A page shifts when something happens between two of them.
+            if again.insert(event.id.clone()) && !self.ids.contains(&event.id) {
+                fresh.push(event);
+            }
+        }
+        // A look that gives nothing says nothing about what the next one gives.
+        if !again.is_empty() {
+            self.ids = again;
+        }
+        fresh.reverse();
+        fresh
+    }
+
+    fn look_from(&self) -> Option<String> {
+        let from = self.newest?.checked_sub(OVERLAP)?;
+        Some(humantime::format_rfc3339_micros(from).to_string())
+    }
+}
+
+fn time(event: &EventInfo) -> Option<SystemTime> {
+    humantime::parse_rfc3339(&event.created_at).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str, at: &str) -> EventInfo {
+        let text = format!(
+            r#"{{"id":"{id}","level":"info","type":"t","message":"m","created_at":"2026-11-22T12:00:{at}Z"}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn ids(events: Vec<EventInfo>) -> Vec<String> {
+        events.into_iter().map(|event| event.id).collect()
+    }
+
+    #[test]
+    fn each_event_is_shown_once_and_in_order() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.look_from(), None);
+        let first = seen.fresh(vec![event("b", "17.5"), event("a", "17")]);
+        assert_eq!(ids(first), ["a", "b"]);
+        assert_eq!(seen.look_from().unwrap(), "2026-11-22T12:00:07.500000Z");
+        let again = seen.fresh(vec![event("b", "17.5"), event("a", "17")]);
+        assert_eq!(ids(again), Vec::<String>::new());
+        // One that was written late.
+        let late = seen.fresh(vec![
+            event("d", "19"),
+            event("c", "16.9"),
+            event("b", "17.5"),
+        ]);
+        assert_eq!(ids(late), ["c", "d"]);
+        assert_eq!(seen.look_from().unwrap(), "2026-11-22T12:00:09.000000Z");
+    }
+}
