@@ -22,6 +22,11 @@ pub(crate) fn link_token() -> String {
     text(LETTERS_AND_DIGITS, 16)
 }
 
+/// Label of an HTTP name: 8 lower-case letters and digits (openport contract section 12).
+pub(crate) fn http_label() -> String {
+    text(SMALL_AND_DIGITS, 8)
+}
+
 /// Name of a device made with `type=random`: 20 of `A-Z a-z 0-9`.
 pub(crate) fn device_name() -> String {
     text(LETTERS_AND_DIGITS, 20)

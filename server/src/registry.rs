@@ -8,6 +8,7 @@
 //! | `accounts`, `users`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
+//! | `device_forwards`, `http_names` | forwards that operators add, and where HTTP names lead |
 //! | `sessions` | forwards as sessions of the Openport surface |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
@@ -18,6 +19,7 @@ mod accounts;
 mod api_clients;
 mod creation;
 mod device_changes;
+mod device_forwards;
 mod devices;
 #[expect(
     unreachable_pub,
@@ -27,6 +29,7 @@ mod entity;
 pub mod error;
 mod events;
 mod first_forward;
+mod http_names;
 mod migrations;
 pub mod model;
 mod nodes;
@@ -45,6 +48,7 @@ use tokio::task::JoinSet;
 
 use crate::master_key::MasterKey;
 use error::{Attempt as _, RegistryError};
+pub use device_forwards::MAX_FORWARDS;
 pub use public_key::InvalidKey;
 use store::Store;
 pub use timestamp::InvalidTime;

@@ -141,6 +141,7 @@ pub(super) mod node {
         pub status: String,
         pub port_first: i32,
         pub port_last: i32,
+        pub names_domain: Option<String>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

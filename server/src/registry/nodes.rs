@@ -22,6 +22,7 @@ impl Registry {
             status: ActiveValue::Set(new.status.as_str().to_owned()),
             port_first: ActiveValue::Set(new.ports.0.into()),
             port_last: ActiveValue::Set(new.ports.1.into()),
+            names_domain: ActiveValue::Set(new.names_domain),
         };
         let replace = OnConflict::column(node::Column::Name)
             .update_columns([
@@ -31,6 +32,7 @@ impl Registry {
                 node::Column::Status,
                 node::Column::PortFirst,
                 node::Column::PortLast,
+                node::Column::NamesDomain,
             ])
             .to_owned();
         node::Entity::insert(row)
@@ -82,6 +84,7 @@ impl TryFrom<node::Model> for Node {
             status: NodeStatus::parse(&row.status).ok_or_else(|| damaged("nodes.status"))?,
             name: row.name,
             public_host: row.public_host,
+            names_domain: row.names_domain,
             host_key: row.host_key,
         })
     }
