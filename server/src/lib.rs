@@ -18,3 +18,4 @@ pub mod registry;
 pub mod serve;
 pub mod tls;
 pub mod tunnels;
+pub mod websocket;

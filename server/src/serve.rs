@@ -34,13 +34,14 @@ use crate::registry::error::{ApiClientError, RegistryError, UserError};
 use crate::registry::model::{Node, NodeStatus};
 use crate::tls::{Https, TlsError};
 use crate::tunnels::Tunnels;
+use crate::websocket::{WebSocketParts, WebSockets};
 
 mod announce;
 mod first_start;
 mod listeners;
 mod supervise;
 
-/// Silence after which a stock SSH client is asked for a sign of life.
+/// Silence after which a stock client, over SSH or WebSocket, is asked for a sign of life.
 const SSH_KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long the parts have beyond the grace of their own to end.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
@@ -114,6 +115,7 @@ struct Assembled {
     http: Http,
     listeners: Vec<Listener>,
     names: Option<ServedNames>,
+    sockets: WebSockets,
 }
 
 /// The HTTP names with their own listeners.
@@ -205,7 +207,14 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
             stop: ports_stop.clone(),
         })
     });
-    let router = api.router();
+    let sockets = WebSockets::new(WebSocketParts {
+        registry: registry.clone(),
+        tunnels: tunnels.clone(),
+        ports: ports.clone(),
+        node: config.region.clone(),
+        keepalive_interval: SSH_KEEPALIVE,
+    });
+    let router = api.router().merge(sockets.clone().routes());
     let grace = config.shutdown_grace;
     let http = Http::new(router.clone(), names.clone(), config.http_connections, grace);
     let names = match (names, &config.names) {
@@ -225,6 +234,7 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         http,
         listeners,
         names,
+        sockets,
     })
 }
 
@@ -242,6 +252,7 @@ async fn run(
         http,
         listeners,
         names,
+        sockets,
     } = assembled;
     let signals = supervise::Signals::install().map_err(ServeError::Signals)?;
     let mut parts = JoinSet::new();
@@ -250,6 +261,7 @@ async fn run(
     parts.spawn(presence::run(registry, tunnels, stop.clone()));
     parts.spawn(http.run(listeners, stop.clone()));
     parts.spawn(gateway.run(stop.clone()));
+    parts.spawn(sockets.run(stop.clone()));
     let names = names.map(|served| {
         let listeners = served.plain.into_iter().chain(served.secure).collect();
         parts.spawn(served.http.run(listeners, stop.clone()));
