@@ -399,10 +399,7 @@ fn names(
         tls_listen: file.tls_listen,
         domain,
         certificate,
-        connections: file
-            .connections
-            .unwrap_or(DEFAULT_HTTP_CONNECTIONS)
-            .max(1),
+        connections: file.connections.unwrap_or(DEFAULT_HTTP_CONNECTIONS).max(1),
     }))
 }
 

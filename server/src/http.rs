@@ -131,12 +131,7 @@ impl Http {
     /// `router`, and `names` where a request is for one, on at most `connections` connections at once; at the end
     /// running requests have `grace`.
     #[must_use]
-    pub fn new(
-        router: Router,
-        names: Option<Names>,
-        connections: usize,
-        grace: Duration,
-    ) -> Self {
+    pub fn new(router: Router, names: Option<Names>, connections: usize, grace: Duration) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -308,8 +303,7 @@ impl Doors {
             Some((names, _)) => names.place_of(&parts),
             None => Place::Node,
         };
-        let router_serves =
-            self.offers == Offers::Everything || parts.uri.path() == WEBSOCKET_PATH;
+        let router_serves = self.offers == Offers::Everything || parts.uri.path() == WEBSOCKET_PATH;
         let mut request = Request::from_parts(parts, body);
         match &self.names {
             Some((_, visit)) if place != Place::Node || !router_serves => {

@@ -47,8 +47,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::master_key::MasterKey;
-use error::{Attempt as _, RegistryError};
 pub use device_forwards::MAX_FORWARDS;
+use error::{Attempt as _, RegistryError};
 pub use public_key::InvalidKey;
 use store::Store;
 pub use timestamp::InvalidTime;

@@ -216,7 +216,12 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
     });
     let router = api.router().merge(sockets.clone().routes());
     let grace = config.shutdown_grace;
-    let http = Http::new(router.clone(), names.clone(), config.http_connections, grace);
+    let http = Http::new(
+        router.clone(),
+        names.clone(),
+        config.http_connections,
+        grace,
+    );
     let names = match (names, &config.names) {
         (Some(names), Some(own)) => Some(ServedNames {
             http: Http::new(router, Some(names.clone()), own.connections, grace),

@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn a_made_certificate_is_accepted_by_its_authority_and_keeps_its_pin() {
         let folder = tempfile::tempdir().unwrap();
-        let (chain, _, pin) = self_signed(folder.path(), "moor.example.org", Some("moor.example.org")).unwrap();
+        let (chain, _, pin) =
+            self_signed(folder.path(), "moor.example.org", Some("moor.example.org")).unwrap();
         let authority = CertificateDer::from_pem_file(folder.path().join("ca.pem")).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(authority).unwrap();

@@ -65,7 +65,13 @@ mod tests {
     fn a_few_bytes_are_enough() {
         assert_eq!(judge(b"SSH-2.0-OpenSSH_9.2"), Some(Carries::Ssh));
         assert_eq!(judge(b"SS"), None);
-        for first in [&b"\x16\x03\x01"[..], b"GET /", b"SEARCH /", b"PRI * HTTP/2.0", b""] {
+        for first in [
+            &b"\x16\x03\x01"[..],
+            b"GET /",
+            b"SEARCH /",
+            b"PRI * HTTP/2.0",
+            b"",
+        ] {
             assert_eq!(judge(first), Some(Carries::Other), "{first:?}");
         }
     }

@@ -123,7 +123,10 @@ impl Registry {
             .attempt("count devices")
     }
 
-    pub(super) async fn one_device(&self, which: Condition) -> Result<Option<Device>, RegistryError> {
+    pub(super) async fn one_device(
+        &self,
+        which: Condition,
+    ) -> Result<Option<Device>, RegistryError> {
         let row = device::Entity::find()
             .filter(which)
             .one(&self.store.read)

@@ -1,8 +1,8 @@
 //! HTTP names: which forward of which device a name leads to (openport contract section 12).
 
 use moorline_protocol::operator::DeviceState;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, JoinType, QueryFilter as _, QuerySelect as _};
 use sea_orm::RelationDef;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, JoinType, QueryFilter as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::Registry;

@@ -63,7 +63,10 @@ impl Registry {
     }
 
     fn session_token_hash(&self, token: &str) -> String {
-        let hash = self.store.keys.keyed_hash("session token", token.as_bytes());
+        let hash = self
+            .store
+            .keys
+            .keyed_hash("session token", token.as_bytes());
         HEXLOWER.encode(&hash)
     }
 }

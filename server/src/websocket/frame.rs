@@ -154,7 +154,10 @@ mod tests {
             r#"{"token":"t","PORT":34567,"more":[1]}"#,
         ] {
             let greeting = Greeting::parse(text).unwrap();
-            assert_eq!((greeting.port, greeting.token.expose().as_str()), (34567, "t"));
+            assert_eq!(
+                (greeting.port, greeting.token.expose().as_str()),
+                (34567, "t")
+            );
         }
         for text in [
             "",

@@ -120,9 +120,7 @@ impl Link {
                 forward: forward.id,
                 port: forward.public_port,
                 max_connections_per_minute: device.max_connections_per_minute,
-                ip_link_protection: forward
-                    .link_protection
-                    .unwrap_or(device.ip_link_protection),
+                ip_link_protection: forward.link_protection.unwrap_or(device.ip_link_protection),
             };
             if let Err(error) = parts.ports.open(public, generation).await {
                 // The gateway still reaches the device; only the public port is missing.

@@ -131,7 +131,7 @@ impl Link {
             ..
         } = carrier;
         let visitor = Arc::new(Visitor::new(inbound));
-        let added = self.open().add(originator, visitor.clone());
+        let added = self.open().add(originator, visitor.clone(), Instant::now());
         let Ok(name) = added else {
             info!(device = %self.name, forward = forward.0, "WebSocket is full");
             return Err(OpenError::Refused(self.device_port));
@@ -169,7 +169,8 @@ impl Sender {
             }
         }
         // The device knows already where it closed the connection itself.
-        if link.open().remove(&self.name).is_some() {
+        let here = link.open().retire(&self.name, Instant::now()).is_some();
+        if here {
             self.say(link, Operation::Close).await.unwrap_or_default();
         }
     }
@@ -232,7 +233,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_little_by_little_does_not_make_the_others_wait_for_ever() {
-        for (pause, goes_on) in [(Duration::from_secs(1), false), (Duration::from_millis(200), true)] {
+        for (pause, goes_on) in [
+            (Duration::from_secs(1), false),
+            (Duration::from_millis(200), true),
+        ] {
             let (stream, visitor) = visitor();
             fill(&visitor).await;
             let mut reader = stream.reader;

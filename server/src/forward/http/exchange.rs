@@ -123,9 +123,7 @@ impl Visit {
             repeatable,
             ..
         } = outgoing;
-        let used = repeatable
-            .then(|| self.idle.take(name.forward))
-            .flatten();
+        let used = repeatable.then(|| self.idle.take(name.forward)).flatten();
         if let Some(mut connection) = used {
             let again = Request::from_parts(parts.clone(), Body::empty());
             match send_over(&mut connection, again, &progress).await {
@@ -175,12 +173,8 @@ async fn join(visitor: OnUpgrade, device: OnUpgrade) {
     match timeout(UPGRADE_TIMEOUT, both).await {
         Ok(Ok((visitor, device))) => {
             let (mut visitor, mut device) = (TokioIo::new(visitor), TokioIo::new(device));
-            let copied = copy_bidirectional_with_sizes(
-                &mut visitor,
-                &mut device,
-                RELAY_BYTES,
-                RELAY_BYTES,
-            );
+            let copied =
+                copy_bidirectional_with_sizes(&mut visitor, &mut device, RELAY_BYTES, RELAY_BYTES);
             if let Err(error) = copied.await {
                 debug!(%error, "upgraded connection broke");
             }

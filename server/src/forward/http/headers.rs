@@ -210,7 +210,11 @@ mod tests {
         assert_eq!(headers["transfer-encoding"], "chunked");
         assert_eq!(headers["trailer"], "x-sum");
         assert!(headers.contains_key("host"));
-        let mut answer = map(&[("connection", "close, x-hop"), ("x-hop", "1"), ("etag", "e")]);
+        let mut answer = map(&[
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("etag", "e"),
+        ]);
         towards_visitor(&mut answer, None);
         assert_eq!(answer, map(&[("etag", "e")]));
     }
@@ -221,7 +225,10 @@ mod tests {
             let headers = map(&[("connection", connection), ("upgrade", protocol)]);
             wanted_upgrade(Version::HTTP_11, &Method::GET, &headers)
         };
-        assert_eq!(asks("keep-alive, Upgrade", "websocket").unwrap(), "websocket");
+        assert_eq!(
+            asks("keep-alive, Upgrade", "websocket").unwrap(),
+            "websocket"
+        );
         assert_eq!(asks("upgrade", "tcp").unwrap(), "tcp");
         for (connection, protocol) in [
             ("keep-alive", "websocket"),

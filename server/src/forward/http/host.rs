@@ -62,7 +62,11 @@ pub fn place_of(request: &Parts, domain: &str) -> Place {
         below |= self::place(name, domain) != Place::Node;
     }
     // What is for the node alone is its router's affair, as it has always been.
-    if differ && below { Place::Unclear } else { place }
+    if differ && below {
+        Place::Unclear
+    } else {
+        place
+    }
 }
 
 /// Whom a name with or without a port is for.
@@ -173,7 +177,11 @@ mod tests {
             (target.as_str(), vec!["eu1.example.net"]),
             ("http://eu1.example.net/x", vec![one]),
         ] {
-            assert_eq!(request(target, &hosts), Place::Unclear, "{target} {hosts:?}");
+            assert_eq!(
+                request(target, &hosts),
+                Place::Unclear,
+                "{target} {hosts:?}"
+            );
         }
         assert_eq!(request("/x", &["a", "b"]), Place::Node);
         assert_eq!(request("/x", &[]), Place::Node);
