@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_key, completions, device, key, login, logout, profile, ssh, ssh_config, version, whoami,
+    api_key, completions, device, expose, key, login, logout, profile, ssh, ssh_config, version,
+    whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -39,6 +40,7 @@ enum Command {
     #[command(subcommand)]
     Key(key::Command),
     Ssh(ssh::Arguments),
+    Expose(expose::Arguments),
     SshConfig(ssh_config::Arguments),
     #[command(subcommand)]
     ApiKey(api_key::Command),
@@ -73,6 +75,7 @@ impl Arguments {
             Command::Device(command) => device::run(&context()?.session()?, command).await,
             Command::Key(command) => key::run(&context()?.session()?, command).await,
             Command::Ssh(arguments) => ssh::run(context()?.session()?, arguments).await,
+            Command::Expose(arguments) => expose::run(&context()?.session()?, arguments).await,
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,
             Command::ApiKey(command) => api_key::run(&context()?.session()?, command).await,
             Command::Completions(arguments) => completions::run(output, &arguments),

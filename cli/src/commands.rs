@@ -3,6 +3,7 @@
 pub(crate) mod api_key;
 pub(crate) mod completions;
 pub(crate) mod device;
+pub(crate) mod expose;
 pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod logout;

@@ -8,7 +8,7 @@
 //! | [`answer`] | JSON and errors on the wire, bodies read |
 //! | [`login`] | name and password for a token |
 //! | [`ssh_keys`] | the keys of a user |
-//! | [`devices`], [`api_keys`], [`gateway`] | what operators see and change |
+//! | [`devices`], [`forwards`], [`api_keys`], [`gateway`] | what operators see and change |
 //! | [`health`] | `/healthz` |
 
 use axum::Router;
@@ -21,6 +21,7 @@ mod access;
 mod answer;
 mod api_keys;
 mod devices;
+mod forwards;
 mod gateway;
 mod health;
 mod login;
@@ -52,6 +53,14 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
             get(devices::show)
                 .patch(devices::change)
                 .delete(devices::remove),
+        )
+        .route(
+            "/v1/admin/devices/{device}/forwards",
+            get(forwards::list).post(forwards::create),
+        )
+        .route(
+            "/v1/admin/devices/{device}/forwards/{forward}",
+            delete(forwards::remove),
         )
         .route(
             "/v1/admin/api-keys",

@@ -13,6 +13,8 @@ use utoipa::openapi::{
     PathsBuilder, Required, ResponseBuilder, SecurityRequirement, Type,
 };
 
+mod names;
+
 /// Name, whether it is required, meaning.
 type Parameter = (&'static str, bool, &'static str);
 
@@ -97,7 +99,7 @@ const PROVISIONING: [(&str, &str, &[Parameter]); 10] = [
 ];
 
 /// Method, path, summary, status of success.
-const OPERATORS: [(HttpMethod, &str, &str, u16); 19] = [
+const OPERATORS: [(HttpMethod, &str, &str, u16); 22] = [
     (
         HttpMethod::Post,
         "/v1/auth/login",
@@ -164,6 +166,24 @@ const OPERATORS: [(HttpMethod, &str, &str, u16); 19] = [
         HttpMethod::Delete,
         "/v1/admin/devices/{device}",
         "Removes a device",
+        204,
+    ),
+    (
+        HttpMethod::Get,
+        "/v1/admin/devices/{device}/forwards",
+        "Forwards of a device",
+        200,
+    ),
+    (
+        HttpMethod::Post,
+        "/v1/admin/devices/{device}/forwards",
+        "Makes a port of a device reachable, by a public port or an HTTP name",
+        201,
+    ),
+    (
+        HttpMethod::Delete,
+        "/v1/admin/devices/{device}/forwards/{forward}",
+        "Takes a forward away, but for the first one",
         204,
     ),
     (
@@ -247,6 +267,7 @@ fn openapi() -> OpenApi {
         }
         paths = paths.path(path, PathItem::new(method, operation.build()));
     }
+    paths = names::paths(paths);
     let schemes = ComponentsBuilder::new()
         .security_scheme(
             "api_key",
