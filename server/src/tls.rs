@@ -282,7 +282,7 @@ mod tests {
             certificate: folder.path().join("c.pem"),
             key: folder.path().join("k.pem"),
         };
-        let error = load(&missing, folder.path(), "x").err().unwrap();
+        let error = load(&missing, folder.path(), "x", None).err().unwrap();
         assert!(error.to_string().contains("c.pem"), "{error}");
     }
 }
