@@ -5,6 +5,7 @@
 //! | [`dial`] | name look-up and TCP |
 //! | `session` | SSH; the only module that names the library |
 //! | `control` | messages with the server |
+//! | `forwards` | which forwards are held |
 //! | `stream` | one forwarded stream |
 //! | [`keepalive`] | when to ask for a sign of life |
 //! | [`meter`] | bytes on the socket |
@@ -24,6 +25,7 @@ use crate::wakeups::Wakeups;
 
 mod control;
 pub mod dial;
+mod forwards;
 mod hold;
 pub mod keepalive;
 pub mod meter;

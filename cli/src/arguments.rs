@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_client, api_key, completions, device, egress, event, key, key_binding, link, login, logout,
-    node, profile, session, ssh, ssh_config, user, version, whoami,
+    api_client, api_key, completions, device, egress, event, expose, key, key_binding, link, login,
+    logout, node, profile, session, ssh, ssh_config, user, version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -45,6 +45,7 @@ enum Command {
     Key(key::Command),
     Link(link::Arguments),
     Ssh(ssh::Arguments),
+    Expose(expose::Arguments),
     SshConfig(ssh_config::Arguments),
     #[command(subcommand)]
     ApiClient(api_client::Command),
@@ -94,6 +95,7 @@ impl Arguments {
             Command::KeyBinding(command) => key_binding::run(&context()?.session()?, command).await,
             Command::Link(arguments) => link::run(context()?.session()?, arguments).await,
             Command::Ssh(arguments) => ssh::run(context()?.session()?, arguments).await,
+            Command::Expose(arguments) => expose::run(&context()?.session()?, arguments).await,
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,
             Command::ApiClient(command) => api_client::run(&context()?.session()?, command).await,
             Command::ApiKey(command) => api_key::run(&context()?.session()?, command).await,

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod device;
 pub(crate) mod egress;
 pub(crate) mod event;
+pub(crate) mod expose;
 pub(crate) mod key;
 pub(crate) mod key_binding;
 pub(crate) mod link;

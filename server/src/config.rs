@@ -122,6 +122,21 @@ pub struct Tls {
     pub listen: Vec<SocketAddr>,
 }
 
+/// HTTP names of devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Addresses for HTTP.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses for HTTPS and SSH.
+    pub tls_listen: Vec<SocketAddr>,
+    /// The names are `<label>.u.<domain>`; lower case.
+    pub domain: String,
+    /// Certificate chain and private key for them, if not those of HTTPS.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Connections held at once.
+    pub connections: usize,
+}
+
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -145,6 +160,8 @@ pub struct Config {
     pub require_https: bool,
     /// Base URL of the pages that explain error codes, if it is not the server's own.
     pub docs_url: Option<String>,
+    /// HTTP names of devices, if any.
+    pub names: Option<Names>,
     /// SSH addresses.
     pub ssh: Vec<SocketAddr>,
     /// SSH port as seen from outside, if it is not the one bound.
@@ -211,6 +228,8 @@ impl Config {
         let region = file.region.unwrap_or_else(|| "local".to_owned());
         check_region(&region)?;
         let ports = overrides.ports.or(file.ports);
+        let tls = tls(file.tls, overrides.tls_self_signed)?;
+        let names = names(file.names, &public_host, tls.is_some())?;
         let database_url = file
             .database
             .url
@@ -223,7 +242,8 @@ impl Config {
             public_url: base_url("http.public_url", file.http.public_url)?,
             docs_url: base_url("http.docs_url", file.http.docs_url)?,
             require_https: file.http.require_https,
-            tls: tls(file.tls, overrides.tls_self_signed)?,
+            tls,
+            names,
             http_connections: file
                 .http
                 .connections
@@ -375,6 +395,46 @@ fn tls(file: file::TlsFile, self_signed: bool) -> Result<Option<Tls>, ConfigErro
     }
     let listen = file.listen;
     Ok(source.map(|source| Tls { source, listen }))
+}
+
+fn names(
+    file: file::NamesFile,
+    public_host: &str,
+    https: bool,
+) -> Result<Option<Names>, ConfigError> {
+    let certificate = match (file.certificate, file.key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => return Err(invalid("names.key", "is needed beside names.certificate")),
+        (None, Some(_)) => return Err(invalid("names.certificate", "is needed beside names.key")),
+    };
+    if file.listen.is_empty() && file.tls_listen.is_empty() && file.domain.is_none() {
+        return match certificate {
+            Some(_) => Err(invalid("names.listen", "is needed, or names.tls_listen")),
+            None => Ok(None),
+        };
+    }
+    if !file.tls_listen.is_empty() && certificate.is_none() && !https {
+        return Err(invalid(
+            "names.tls_listen",
+            "needs names.certificate and names.key, or a certificate in [tls]",
+        ));
+    }
+    let domain = file.domain.as_deref().unwrap_or(public_host);
+    let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+    if check_host("names.domain", &domain).is_err() || domain.parse::<IpAddr>().is_ok() {
+        return Err(invalid(
+            "names.domain",
+            "must be a DNS name, as an address has no names below it",
+        ));
+    }
+    Ok(Some(Names {
+        listen: file.listen,
+        tls_listen: file.tls_listen,
+        domain,
+        certificate,
+        connections: file.connections.unwrap_or(DEFAULT_HTTP_CONNECTIONS).max(1),
+    }))
 }
 
 /// Checks a secret from the file or from `ADMIN_JWT_SECRET`.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod door;
+pub mod http;
 mod traffic;
 mod visit;
 

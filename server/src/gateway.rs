@@ -209,6 +209,12 @@ impl Gateway {
         &self.gateway_key
     }
 
+    /// For connections that come in elsewhere.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry(self.shared.clone())
+    }
+
     /// The addresses that are listened on.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -232,6 +238,23 @@ impl Gateway {
         if timeout(DRAIN_TIMEOUT, shared.tasks.wait()).await.is_err() {
             info!("connections left at the end of the drain");
         }
+    }
+}
+
+/// A way into the gateway beside its own listeners, for ports that carry SSH among other things. Cheap to clone.
+#[derive(Clone)]
+pub struct Entry(Arc<Shared>);
+
+impl Entry {
+    /// Serves a connection as if the gateway had accepted it, with the same limits: waits while too many are not
+    /// logged in yet. It ends with the gateway.
+    pub async fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(permit) = self.0.handshakes.clone().acquire_owned().await else {
+            return;
+        };
+        let span = info_span!("ssh", %peer);
+        let connection = serve(self.0.clone(), stream, peer, permit);
+        self.0.tasks.spawn(connection.instrument(span));
     }
 }
 

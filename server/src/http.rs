@@ -1,4 +1,4 @@
-//! The HTTP listener: connections with their limits, TLS, and an orderly end.
+//! The HTTP listener: connections with their limits, TLS, SSH on the same port, and an orderly end.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -23,6 +24,13 @@ use tower::Service as _;
 
 use crate::api::log_line::{path_without_secrets, without_secrets};
 use crate::api::{Peer, Transport};
+use crate::forward::http::host::Place;
+use crate::forward::http::{Names, Visit};
+use crate::gateway::Entry;
+
+mod first_bytes;
+
+use first_bytes::Carries;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -37,10 +45,30 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 64;
 
+/// Silence of a visitor after which the kernel asks whether it is there.
+const KEEPALIVE_IDLE_SECS: u32 = 120;
+/// Between two such questions.
+const KEEPALIVE_PROBE_SECS: u32 = 30;
+/// Unanswered questions that end the connection.
+const KEEPALIVE_PROBES: u32 = 4;
+/// Path of the WebSocket transport (openport contract section 11).
+const WEBSOCKET_PATH: &str = "/ws";
+
+/// What the node itself offers on an address, beside HTTP names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offers {
+    /// Every route.
+    Everything,
+    /// The WebSocket transport alone: nobody's password shall travel in clear on a port that is there for names.
+    WebSocket,
+}
+
 /// A bound address.
 pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
+    ssh: Option<Entry>,
+    offers: Offers,
 }
 
 impl Listener {
@@ -50,7 +78,27 @@ impl Listener {
     /// Of the socket.
     pub fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> std::io::Result<Self> {
         let tcp = crate::forward::bind(address, BACKLOG)?;
-        Ok(Self { tcp, tls })
+        Ok(Self {
+            tcp,
+            tls,
+            ssh: None,
+            offers: Offers::Everything,
+        })
+    }
+
+    /// Takes SSH connections too and hands them to the gateway.
+    #[must_use]
+    pub fn with_ssh(self, gateway: Entry) -> Self {
+        Self {
+            ssh: Some(gateway),
+            ..self
+        }
+    }
+
+    /// Offers less than everything.
+    #[must_use]
+    pub fn offering(self, offers: Offers) -> Self {
+        Self { offers, ..self }
     }
 
     /// The address that is listened on.
@@ -72,6 +120,7 @@ impl Listener {
 #[derive(Clone)]
 pub struct Http {
     router: Router,
+    names: Option<Names>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     turns: Arc<Semaphore>,
     connections: TaskTracker,
@@ -79,9 +128,10 @@ pub struct Http {
 }
 
 impl Http {
-    /// `router` on at most `connections` connections at once; at the end running requests have `grace`.
+    /// `router`, and `names` where a request is for one, on at most `connections` connections at once; at the end
+    /// running requests have `grace`.
     #[must_use]
-    pub fn new(router: Router, connections: usize, grace: Duration) -> Self {
+    pub fn new(router: Router, names: Option<Names>, connections: usize, grace: Duration) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -96,6 +146,7 @@ impl Http {
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
         Self {
             router,
+            names,
             builder: Arc::new(builder),
             turns: Arc::new(Semaphore::new(connections)),
             connections: TaskTracker::new(),
@@ -131,10 +182,15 @@ impl Http {
             match (turn, accepted) {
                 (Ok(turn), Ok((stream, peer))) => {
                     let http = self.clone();
-                    let tls = listener.tls.clone();
+                    let came = Came {
+                        peer: Peer(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
+                        tls: listener.tls.clone(),
+                        ssh: listener.ssh.clone(),
+                        offers: listener.offers,
+                    };
                     let stop = stop.clone();
                     self.connections.spawn(async move {
-                        http.connection(stream, peer, tls, stop).await;
+                        http.connection(stream, came, stop).await;
                         drop(turn);
                     });
                 }
@@ -148,36 +204,54 @@ impl Http {
         }
     }
 
-    async fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        tls: Option<TlsAcceptor>,
-        stop: CancellationToken,
-    ) {
+    async fn connection(&self, stream: TcpStream, came: Came, stop: CancellationToken) {
+        let peer = came.peer.0;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %peer, "set TCP_NODELAY");
         }
-        let peer = Peer(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-        let Some(tls) = tls else {
-            return self.serve(stream, peer, Transport::Plain, stop).await;
+        if self.names.is_some()
+            && let Err(error) = probe_when_silent(&stream)
+        {
+            tracing::debug!(%error, %peer, "set TCP keepalive");
+        }
+        if let Some(gateway) = &came.ssh {
+            match first_bytes::look(&stream).await {
+                Ok(Carries::Ssh) => return gateway.take(stream, peer).await,
+                Ok(Carries::Other) => {}
+                Err(error) => {
+                    tracing::debug!(%error, %peer, "read first bytes");
+                    return;
+                }
+            }
+        }
+        let Some(tls) = came.tls.clone() else {
+            return self.serve(stream, came, Transport::Plain, stop).await;
         };
         match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve(stream, peer, Transport::Tls, stop).await,
-            Ok(Err(error)) => tracing::debug!(%error, peer = %peer.0, "TLS handshake"),
-            Err(_) => tracing::debug!(peer = %peer.0, "TLS handshake timed out"),
+            Ok(Ok(stream)) => self.serve(stream, came, Transport::Tls, stop).await,
+            Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
         }
     }
 
-    async fn serve<S>(&self, stream: S, peer: Peer, transport: Transport, stop: CancellationToken)
+    async fn serve<S>(&self, stream: S, came: Came, transport: Transport, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let router = self.router.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            request.extensions_mut().insert(transport);
-            answer(router.clone(), peer, request)
+        let peer = came.peer;
+        let doors = Arc::new(Doors {
+            router: self.router.clone(),
+            names: self.names.clone().map(|names| {
+                let visit = names.visit(peer, transport);
+                (names, visit)
+            }),
+            peer,
+            transport,
+            offers: came.offers,
+        });
+        let service = service_fn(move |request| {
+            let doors = doors.clone();
+            async move { doors.answer(request).await }
         });
         let connection = self
             .builder
@@ -192,6 +266,54 @@ impl Http {
         };
         if let Err(error) = done {
             tracing::debug!(error, peer = %peer.0, "HTTP connection ended");
+        }
+    }
+}
+
+/// A visitor of an HTTP name may be silent for as long as it likes, as under a WebSocket; one that is gone without a
+/// word shall not hold its stream for ever.
+fn probe_when_silent(stream: &TcpStream) -> nix::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_SECS)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE_PROBE_SECS)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)
+}
+
+/// How a connection came in.
+struct Came {
+    peer: Peer,
+    tls: Option<TlsAcceptor>,
+    ssh: Option<Entry>,
+    offers: Offers,
+}
+
+/// Where the requests of one connection may go.
+struct Doors {
+    router: Router,
+    names: Option<(Names, Visit)>,
+    peer: Peer,
+    transport: Transport,
+    offers: Offers,
+}
+
+impl Doors {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let (parts, body) = request.into_parts();
+        let place = match &self.names {
+            Some((names, _)) => names.place_of(&parts),
+            None => Place::Node,
+        };
+        let router_serves = self.offers == Offers::Everything || parts.uri.path() == WEBSOCKET_PATH;
+        let mut request = Request::from_parts(parts, body);
+        match &self.names {
+            Some((_, visit)) if place != Place::Node || !router_serves => {
+                Ok(visit.answer(place, request).await)
+            }
+            _ => {
+                request.extensions_mut().insert(self.peer);
+                request.extensions_mut().insert(self.transport);
+                answer(self.router.clone(), self.peer, request).await
+            }
         }
     }
 }

@@ -21,3 +21,4 @@ pub mod serve;
 pub mod ssh_identity;
 pub mod tls;
 pub mod tunnels;
+pub mod websocket;

@@ -123,7 +123,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             if let Some(Tls { source, .. }) = &config.tls
                 && *source != TlsSource::SelfSigned
             {
-                tls::load(source, &config.data_dir, &config.public_host)?;
+                tls::load(source, &config.data_dir, &config.public_host, None)?;
+            }
+            if let Some(names) = &config.names
+                && let Some((certificate, key)) = &names.certificate
+            {
+                let files = (certificate.as_path(), key.as_path());
+                let (dir, host) = (&config.data_dir, &config.public_host);
+                tls::load_for_names(files, &names.domain, None, dir, host)?;
             }
             print("configuration is good\n")
         }

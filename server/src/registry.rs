@@ -13,6 +13,7 @@
 //! | `sessions`, `clients`, `link_clicks`, `binding_tokens` | what the clients of the Openport surface have |
 //! | `keyed_devices` | making devices from their key alone |
 //! | `open_sessions`, `listed_clicks` | what the Openport surface lists |
+//! | `device_forwards`, `http_names` | forwards that operators add, and where HTTP names lead |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -25,6 +26,7 @@ mod bindings;
 mod clients;
 mod creation;
 mod device_changes;
+mod device_forwards;
 mod devices;
 mod egress;
 #[expect(
@@ -36,6 +38,7 @@ pub mod error;
 mod events;
 mod first_forward;
 mod hosts;
+mod http_names;
 mod keyed_devices;
 mod link_clicks;
 mod listed_clicks;
@@ -61,6 +64,7 @@ use tokio::task::JoinSet;
 
 use crate::master_key::MasterKey;
 pub use clients::{ClientIdentity, Linked, NewClient};
+pub use device_forwards::MAX_FORWARDS;
 use error::{Attempt as _, RegistryError};
 pub use public_key::InvalidKey;
 pub use sessions::{MAX_SESSIONS, Restart, Session, SessionWish};

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`first_start`] | the first administrator, the first API keys |
+//! | [`listeners`] | who listens where, with which certificate |
 //! | [`announce`] | what is printed, `listening.json` |
 //! | [`supervise`] | signals, systemd |
 
@@ -22,6 +23,7 @@ use crate::api::{Api, Clients, Identity, Parts, Tokens};
 use crate::config::{Config, ConfigError};
 use crate::expiry::Expiry;
 use crate::forward::PublicPorts;
+use crate::forward::http::{NameParts, Names};
 use crate::gateway::{Gateway, GatewayConfig, GatewayError};
 use crate::http::{Http, Listener};
 use crate::lapse;
@@ -32,14 +34,16 @@ use crate::presence;
 use crate::registry::Registry;
 use crate::registry::error::{ApiClientError, RegistryError, UserError};
 use crate::registry::model::{Node, NodeStatus, Timestamp};
-use crate::tls::{self, Https, TlsError};
+use crate::tls::{Https, TlsError};
 use crate::tunnels::Tunnels;
+use crate::websocket::{WebSocketParts, WebSockets};
 
 mod announce;
 mod first_start;
+mod listeners;
 mod supervise;
 
-/// Silence after which a stock SSH client is asked for a sign of life.
+/// Silence after which a stock client, over SSH or WebSocket, is asked for a sign of life.
 const SSH_KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long the parts have beyond the grace of their own to end.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
@@ -112,6 +116,16 @@ struct Assembled {
     gateway: Gateway,
     http: Http,
     listeners: Vec<Listener>,
+    names: Option<ServedNames>,
+    sockets: WebSockets,
+}
+
+/// The HTTP names with their own listeners.
+struct ServedNames {
+    names: Names,
+    http: Http,
+    plain: Vec<Listener>,
+    secure: Vec<Listener>,
 }
 
 /// Runs the server until `stop` is cancelled or a signal comes.
@@ -157,12 +171,12 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         port_addresses(config),
         tunnels.clone(),
         registry.clone(),
-        ports_stop,
+        ports_stop.clone(),
     );
     let logins = LoginLimits::new(registry.clone());
     let gateway = Gateway::bind(
         GatewayConfig {
-            listen: config.ssh.clone(),
+            listen: listeners::of_gateway(config),
             host_key_path: config.data_file("ssh_host_ed25519_key"),
             gateway_key_path: config.data_file("gateway_ed25519_key"),
             node: config.region.clone(),
@@ -176,15 +190,8 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         tunnels.clone(),
         ports.clone(),
     )?;
-    let https = match &config.tls {
-        Some(tls) => Some(tls::load(
-            &tls.source,
-            &config.data_dir,
-            &config.public_host,
-        )?),
-        None => None,
-    };
-    let listeners = bind(config, https.as_ref())?;
+    let https = listeners::https(config)?;
+    let listeners = listeners::of_api(config, https.as_ref(), &gateway.entry())?;
     let identity = identity(config, &gateway, &listeners, https.as_ref())?;
     registry.put_node(node(config, &identity)).await?;
     let welcome = first_start::prepare(config, &registry, &passwords).await?;
@@ -200,7 +207,40 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         clients: clients(config),
         metrics: recorder(),
     });
-    let http = Http::new(api.router(), config.http_connections, config.shutdown_grace);
+    let names = config.names.as_ref().map(|names| {
+        Names::new(NameParts {
+            domain: names.domain.clone(),
+            node: config.region.clone(),
+            registry: registry.clone(),
+            tunnels: tunnels.clone(),
+            traffic: ports.traffic().clone(),
+            stop: ports_stop.clone(),
+        })
+    });
+    let sockets = WebSockets::new(WebSocketParts {
+        registry: registry.clone(),
+        tunnels: tunnels.clone(),
+        ports: ports.clone(),
+        node: config.region.clone(),
+        keepalive_interval: SSH_KEEPALIVE,
+    });
+    let router = api.router().merge(sockets.clone().routes());
+    let grace = config.shutdown_grace;
+    let http = Http::new(
+        router.clone(),
+        names.clone(),
+        config.http_connections,
+        grace,
+    );
+    let names = match (names, &config.names) {
+        (Some(names), Some(own)) => Some(ServedNames {
+            http: Http::new(router, Some(names.clone()), own.connections, grace),
+            plain: listeners::of_names(config, own, &gateway.entry())?,
+            secure: listeners::of_names_over_tls(config, own, https.as_ref(), &gateway.entry())?,
+            names,
+        }),
+        _ => None,
+    };
     Ok(Assembled {
         registry,
         tunnels,
@@ -208,6 +248,8 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         gateway,
         http,
         listeners,
+        names,
+        sockets,
     })
 }
 
@@ -224,6 +266,8 @@ async fn run(
         gateway,
         http,
         listeners,
+        names,
+        sockets,
     } = assembled;
     let signals = supervise::Signals::install().map_err(ServeError::Signals)?;
     let mut parts = JoinSet::new();
@@ -246,6 +290,12 @@ async fn run(
     ));
     parts.spawn(http.run(listeners, stop.clone()));
     parts.spawn(gateway.run(stop.clone()));
+    parts.spawn(sockets.run(stop.clone()));
+    let names = names.map(|served| {
+        let listeners = served.plain.into_iter().chain(served.secure).collect();
+        parts.spawn(served.http.run(listeners, stop.clone()));
+        served.names
+    });
     // Every part runs until it is told to stop.
     let first = parts.join_next().await;
     let told = stop.is_cancelled();
@@ -262,7 +312,13 @@ async fn run(
         tracing::warn!("parts of the server left at the end");
     }
     ports_stop.cancel();
-    if tokio::time::timeout(config.shutdown_grace, ports.drained())
+    let drained = async {
+        ports.drained().await;
+        if let Some(names) = names {
+            names.drained().await;
+        }
+    };
+    if tokio::time::timeout(config.shutdown_grace, drained)
         .await
         .is_err()
     {
@@ -300,34 +356,15 @@ fn port_addresses(config: &Config) -> Vec<IpAddr> {
     addresses
 }
 
-fn bind(config: &Config, https: Option<&Https>) -> Result<Vec<Listener>, ServeError> {
-    let own = config
-        .tls
-        .as_ref()
-        .map_or(&[][..], |tls| tls.listen.as_slice());
-    let acceptor = https.map(|https| https.acceptor.clone());
-    // Without addresses of its own, HTTPS takes those of HTTP.
-    let on_http = acceptor.clone().filter(|_| own.is_empty());
-    let plain = config
-        .http
-        .iter()
-        .map(|address| (*address, on_http.clone()));
-    let secure = own.iter().map(|address| (*address, acceptor.clone()));
-    plain
-        .chain(secure)
-        .map(|(address, tls)| {
-            Listener::bind(address, tls).map_err(|source| ServeError::Listen { address, source })
-        })
-        .collect()
-}
-
 fn identity(
     config: &Config,
     gateway: &Gateway,
     listeners: &[Listener],
     https: Option<&Https>,
 ) -> Result<Identity, ServeError> {
-    let bound = gateway.addresses().first().map_or(0, SocketAddr::port);
+    // Where it has no address of its own, it shares one that is configured with its port.
+    let shared = config.ssh.first().map_or(0, SocketAddr::port);
+    let bound = gateway.addresses().first().map_or(shared, SocketAddr::port);
     Ok(Identity {
         api_url: match &config.public_url {
             Some(url) => url.clone(),
@@ -378,6 +415,11 @@ fn node(config: &Config, identity: &Identity) -> Node {
         host_key: identity.host_key.clone(),
         status: NodeStatus::Active,
         ports: config.ports,
+        names_domain: config
+            .names
+            .as_ref()
+            .map(|names| names.domain.clone())
+            .filter(|domain| *domain != config.public_host),
     }
 }
 

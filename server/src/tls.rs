@@ -9,6 +9,8 @@ use rcgen::{
     KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
 };
 use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
@@ -44,26 +46,100 @@ pub struct Https {
     pub pin: Option<String>,
 }
 
-/// Loads or makes the certificate.
+/// Loads or makes the certificate. One that is made holds the HTTP names too, where they are below `names_domain`.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn load(source: &TlsSource, data_dir: &Path, public_host: &str) -> Result<Https, TlsError> {
+pub fn load(
+    source: &TlsSource,
+    data_dir: &Path,
+    public_host: &str,
+    names_domain: Option<&str>,
+) -> Result<Https, TlsError> {
     let (chain, key, pin) = match source {
         TlsSource::Files { certificate, key } => {
             let (chain, key) = from_files(certificate, key)?;
             (chain, key, None)
         }
-        TlsSource::SelfSigned => self_signed(&data_dir.join("tls"), public_host)?,
+        TlsSource::SelfSigned => self_signed(&data_dir.join("tls"), public_host, names_domain)?,
     };
+    let own = certified(chain, key)?;
+    let by_name = ByName {
+        below: String::new(),
+        names: own.clone(),
+        own,
+    };
+    Ok(Https {
+        acceptor: acceptor(by_name)?,
+        pin,
+    })
+}
+
+/// With a certificate of its own for HTTP names: it is shown for `*.u.<domain>`, that of `own` for every other name,
+/// and where there is none the one for HTTP names too.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn load_for_names(
+    (certificate, key): (&Path, &Path),
+    domain: &str,
+    own: Option<&TlsSource>,
+    data_dir: &Path,
+    public_host: &str,
+) -> Result<TlsAcceptor, TlsError> {
+    let (chain, private) = from_files(certificate, key)?;
+    let names = certified(chain, private)?;
+    let own = match own {
+        None => names.clone(),
+        Some(TlsSource::Files { certificate, key }) => {
+            let (chain, key) = from_files(certificate, key)?;
+            certified(chain, key)?
+        }
+        Some(TlsSource::SelfSigned) => {
+            let folder = data_dir.join("tls");
+            let (chain, key, _) = self_signed(&folder, public_host, Some(domain))?;
+            certified(chain, key)?
+        }
+    };
+    acceptor(ByName {
+        below: format!(".u.{domain}"),
+        names,
+        own,
+    })
+}
+
+fn certified(chain: Chain, key: PrivateKeyDer<'static>) -> Result<Arc<CertifiedKey>, TlsError> {
+    let provider = rustls::crypto::ring::default_provider();
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider)?))
+}
+
+fn acceptor(by_name: ByName) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(by_name));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    Ok(Https { acceptor, pin })
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Which certificate is shown for which name.
+#[derive(Debug)]
+struct ByName {
+    /// What the names end in that `names` is for; empty when there is but one certificate.
+    below: String,
+    names: Arc<CertifiedKey>,
+    own: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // A name comes in lower case here.
+        let below = hello
+            .server_name()
+            .is_some_and(|name| name.ends_with(&self.below));
+        Some(if below { &self.names } else { &self.own }.clone())
+    }
 }
 
 type Chain = Vec<CertificateDer<'static>>;
@@ -88,6 +164,7 @@ fn from_files(certificate: &Path, key: &Path) -> Result<(Chain, PrivateKeyDer<'s
 fn self_signed(
     folder: &Path,
     public_host: &str,
+    names_domain: Option<&str>,
 ) -> Result<(Chain, PrivateKeyDer<'static>, Option<String>), TlsError> {
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
     let authority_key = key_pair(&folder.join("ca.key"))?;
@@ -103,7 +180,7 @@ fn self_signed(
     server
         .distinguished_name
         .push(DnType::CommonName, public_host);
-    server.subject_alt_names = names(public_host)?;
+    server.subject_alt_names = names(public_host, names_domain)?;
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.use_authority_key_identifier_extension = true;
@@ -133,9 +210,12 @@ fn params() -> CertificateParams {
     params
 }
 
-fn names(public_host: &str) -> Result<Vec<SanType>, TlsError> {
+fn names(public_host: &str, names_domain: Option<&str>) -> Result<Vec<SanType>, TlsError> {
+    let below = names_domain.map(|domain| format!("*.u.{domain}"));
     let mut names = vec![public_host, "localhost", "127.0.0.1", "::1"];
-    names.dedup();
+    names.extend(names_domain.into_iter().chain(below.as_deref()));
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
     let name = |name: &str| match name.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
         Err(_) => Ok(SanType::DnsName(name.try_into()?)),
@@ -166,7 +246,8 @@ mod tests {
     #[test]
     fn a_made_certificate_is_accepted_by_its_authority_and_keeps_its_pin() {
         let folder = tempfile::tempdir().unwrap();
-        let (chain, _, pin) = self_signed(folder.path(), "moor.example.org").unwrap();
+        let (chain, _, pin) =
+            self_signed(folder.path(), "moor.example.org", Some("moor.example.org")).unwrap();
         let authority = CertificateDer::from_pem_file(folder.path().join("ca.pem")).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(authority).unwrap();
@@ -176,16 +257,22 @@ mod tests {
                 .build()
                 .unwrap();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000));
-        for name in ["moor.example.org", "localhost", "127.0.0.1", "::1"] {
+        for name in [
+            "moor.example.org",
+            "ab12cd34.u.moor.example.org",
+            "localhost",
+            "127.0.0.1",
+            "::1",
+        ] {
             let name = ServerName::try_from(name).unwrap();
             verifier
                 .verify_server_cert(&chain[0], &chain[1..], &name, &[], now)
                 .unwrap();
         }
-        let (_, _, again) = self_signed(folder.path(), "other.example.org").unwrap();
+        let (_, _, again) = self_signed(folder.path(), "other.example.org", None).unwrap();
         assert!(pin.as_deref().unwrap().starts_with("sha256/"));
         assert_eq!(pin, again);
-        load(&TlsSource::SelfSigned, folder.path(), "192.0.2.1").unwrap();
+        load(&TlsSource::SelfSigned, folder.path(), "192.0.2.1", None).unwrap();
     }
 
     #[test]
@@ -195,7 +282,7 @@ mod tests {
             certificate: folder.path().join("c.pem"),
             key: folder.path().join("k.pem"),
         };
-        let error = load(&missing, folder.path(), "x").err().unwrap();
+        let error = load(&missing, folder.path(), "x", None).err().unwrap();
         assert!(error.to_string().contains("c.pem"), "{error}");
     }
 }

@@ -387,6 +387,32 @@ impl Tunnels {
         }
     }
 
+    /// Tells the tunnels of `device` that its forwards changed in the registry.
+    pub fn forwards_changed(&self, device: DeviceId) {
+        for carrier in self.carriers(device) {
+            carrier.forwards_changed();
+        }
+    }
+
+    /// Waits until this forward of `device` is open, at most `patience`; tells whether it is.
+    pub async fn wait_forward(
+        &self,
+        device: DeviceId,
+        forward: ForwardId,
+        patience: Duration,
+    ) -> bool {
+        self.wait_until(patience, |tunnels| tunnels.is_forward_open(device, forward))
+            .await
+    }
+
+    /// Whether this forward of `device` is open now.
+    #[must_use]
+    pub fn is_forward_open(&self, device: DeviceId, forward: ForwardId) -> bool {
+        let table = self.table();
+        let mut of_device = table.get(&device).into_iter().flatten();
+        of_device.any(|tunnel| tunnel.forwards.iter().any(|open| open.id == forward))
+    }
+
     fn carriers(&self, device: DeviceId) -> Vec<Arc<dyn Carrier>> {
         let table = self.table();
         let tunnels = table.get(&device).into_iter().flatten();

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use moorline_protocol::control::{ToAgent, ToServer};
+use moorline_protocol::control::{DeviceForward, ToAgent, ToServer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, Speaker};
+use super::forwards::Forwards;
 use super::keepalive::{Due, Keepalive};
 use super::session::{Gone, Granted, Opening, Openings, Session};
 use super::stream::{self, Flow};
@@ -27,6 +28,8 @@ const TOLD_PATIENCE: Duration = Duration::from_secs(10);
 /// waits at least 4 s.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
+const SILENT: &str = "the server does not answer";
+
 /// Whether the forwards are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
@@ -42,6 +45,7 @@ pub(super) struct Holder<'a> {
     keepalive: Keepalive,
     flow: Flow,
     wanted: Wanted,
+    forwards: Forwards,
     retry_forward_at: Option<Instant>,
     echo_id: u32,
     echo_sent: Option<Instant>,
@@ -54,6 +58,7 @@ impl<'a> Holder<'a> {
         let now = Instant::now();
         Self {
             keepalive: Keepalive::new(tunnel.pace),
+            forwards: Forwards::only(tunnel.provision.forward),
             tunnel,
             session,
             openings,
@@ -76,7 +81,7 @@ impl<'a> Holder<'a> {
         let mut speakers = JoinSet::new();
         let set_up = async {
             let control = self.greet(&mut speakers).await?;
-            self.ask_for_forward().await?;
+            self.ask_for_forwards().await?;
             Ok::<_, Gone>(control)
         };
         let set_up = tokio::select! {
@@ -158,28 +163,39 @@ impl<'a> Holder<'a> {
         Ok(Some(control))
     }
 
-    async fn ask_for_forward(&mut self) -> Result<(), Gone> {
-        let forward = self.tunnel.provision.forward;
-        let granted = self.session.forward(forward.remote_port).await?;
+    /// Asks for the forwards that are not open.
+    async fn ask_for_forwards(&mut self) -> Result<(), Gone> {
         let node = &self.tunnel.provision.server_host;
-        let (remote_port, local_port) = (forward.remote_port, forward.local_port);
-        self.retry_forward_at = match granted {
-            Granted::Yes => {
+        self.forwards.forget_refusals();
+        while let Some((remote_port, local_port)) = self.forwards.next_to_ask() {
+            let granted = self.session.forward(remote_port).await?;
+            let open = matches!(granted, Granted::Yes);
+            if open {
                 tracing::info!(node, remote_port, local_port, "tunnel is up");
-                self.tunnel.board.forward(ForwardState::Open);
-                None
-            }
-            Granted::No => {
+            } else {
                 tracing::warn!(
                     node,
                     remote_port,
                     "the server refuses the forward; staying in touch"
                 );
-                self.tunnel.board.forward(ForwardState::Refused);
-                Some(Instant::now() + FORWARD_RETRY)
             }
-        };
+            self.forwards.answered(remote_port, open);
+        }
+        self.tunnel.board.forward(self.forwards.state());
+        let refused = self.forwards.any_refused();
+        self.retry_forward_at = refused.then(|| Instant::now() + FORWARD_RETRY);
         Ok(())
+    }
+
+    /// Holds these forwards and no others.
+    async fn hold_forwards(&mut self, forwards: &[DeviceForward]) -> Result<(), Gone> {
+        for port in self.forwards.replace(forwards) {
+            self.session.cancel_forward(port).await?;
+        }
+        match self.wanted {
+            Wanted::Open => self.ask_for_forwards().await,
+            Wanted::Closed => Ok(()),
+        }
     }
 
     async fn obey(&mut self, message: ToAgent, control: Option<&Control>) -> Result<(), TunnelEnd> {
@@ -199,14 +215,20 @@ impl<'a> Holder<'a> {
                 self.retry_forward_at = None;
                 self.streams.shutdown().await;
                 self.tunnel.board.forward(ForwardState::Closed);
-                let port = self.tunnel.provision.forward.remote_port;
-                let given_back = self.session.cancel_forward(port).await;
-                given_back.map_err(|Gone| self.lost("the server does not answer"))
+                for port in self.forwards.close() {
+                    let given_back = self.session.cancel_forward(port).await;
+                    given_back.map_err(|Gone| self.lost(SILENT))?;
+                }
+                Ok(())
             }
             ToAgent::Open => {
                 self.wanted = Wanted::Open;
-                let asked = self.ask_for_forward().await;
-                asked.map_err(|Gone| self.lost("the server does not answer"))
+                let asked = self.ask_for_forwards().await;
+                asked.map_err(|Gone| self.lost(SILENT))
+            }
+            ToAgent::Forwards { forwards } => {
+                let held = self.hold_forwards(&forwards).await;
+                held.map_err(|Gone| self.lost(SILENT))
             }
             ToAgent::EchoReply { .. } | ToAgent::Welcome { .. } | ToAgent::Unknown => Ok(()),
         }
@@ -226,12 +248,11 @@ impl<'a> Holder<'a> {
     }
 
     async fn begin_stream(&mut self, opening: Opening) {
-        let forward = self.tunnel.provision.forward;
-        let known = opening.remote_port == u32::from(forward.remote_port);
-        if !known || self.wanted == Wanted::Closed {
+        let local_port = self.forwards.local_port(opening.remote_port);
+        let Some(port) = local_port.filter(|_| self.wanted == Wanted::Open) else {
             opening.refuse().await;
             return;
-        }
+        };
         if self.streams.len() >= self.tunnel.limits.streams {
             tracing::warn!(streams = self.streams.len(), "stream refused: too many");
             opening.refuse_for_now().await;
@@ -240,13 +261,12 @@ impl<'a> Holder<'a> {
         self.keepalive.used();
         let flow = self.flow;
         self.streams.spawn(async move {
-            match stream::connect(forward.local_port).await {
+            match stream::connect(port).await {
                 Ok(program) => {
                     let (reader, writer) = opening.accept().await;
                     stream::carry(reader, writer, program, flow).await;
                 }
                 Err(error) => {
-                    let port = forward.local_port;
                     tracing::warn!(port, %error, "nobody answers at the device's port");
                     opening.refuse().await;
                 }
@@ -268,8 +288,8 @@ impl<'a> Holder<'a> {
     async fn look(&mut self, control: Option<&Control>) -> Result<(), TunnelEnd> {
         self.listen();
         if self.retry_forward_at.is_some_and(|at| at <= Instant::now()) {
-            let asked = self.ask_for_forward().await;
-            asked.map_err(|Gone| self.lost("the server does not answer"))?;
+            let asked = self.ask_for_forwards().await;
+            asked.map_err(|Gone| self.lost(SILENT))?;
         }
         match self.keepalive.due(self.up_since.elapsed()) {
             Due::At(_) => Ok(()),
@@ -315,7 +335,7 @@ impl<'a> Holder<'a> {
         self.echo_sent = Some(Instant::now());
         if control.is_none() {
             let asked = self.session.ask().await;
-            return asked.map_err(|Gone| self.lost("the server does not answer"));
+            return asked.map_err(|Gone| self.lost(SILENT));
         }
         self.say(control, ToServer::Echo { id: self.echo_id })?;
         if self.counters_sent.elapsed() >= COUNTERS_EVERY {

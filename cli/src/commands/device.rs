@@ -8,6 +8,7 @@ use moorline_protocol::operator::{
 use reqwest::Method;
 use serde::Serialize;
 
+use super::expose;
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
@@ -201,8 +202,10 @@ fn sheet(device: &DeviceInfo, now: SystemTime) -> Table {
     table.pair("node", &device.node);
     for forward in &device.forwards {
         let text = format!(
-            "{}:{} to port {} of the device, {} bytes",
-            forward.server, forward.public_port, forward.device_port, forward.bytes
+            "{} to port {} of the device, {} bytes",
+            expose::address(forward),
+            forward.device_port,
+            forward.bytes
         );
         table.pair("forward", &text);
     }

@@ -5,6 +5,9 @@ ALTER TABLE forwards ADD COLUMN link_protection BOOLEAN;
 ALTER TABLE forwards ADD COLUMN killed BOOLEAN NOT NULL DEFAULT 0;
 ALTER TABLE forwards ADD COLUMN last_used_at BIGINT;
 
+-- NULL: the HTTP names of the node are under its public DNS name.
+ALTER TABLE nodes ADD COLUMN names_domain TEXT;
+
 -- Registers keys to the account; made when it is first asked for.
 ALTER TABLE accounts ADD COLUMN binding_token_hash BLOB;
 ALTER TABLE accounts ADD COLUMN binding_token_sealed BLOB;

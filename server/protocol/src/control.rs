@@ -16,6 +16,9 @@ pub const MAX_LINE_BYTES: usize = 16 * 1024;
 /// What our agent calls itself in the SSH version exchange (RFC 4253 section 4.2), followed by its version.
 pub const AGENT_IDENT: &str = "SSH-2.0-MoorlineAgent_";
 
+/// Forwards that one agent holds at most. A device has no more than 50.
+pub const MAX_FORWARDS: usize = 64;
+
 /// From the agent to the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -66,6 +69,15 @@ pub struct Hello {
     pub keepalive_secs: u32,
 }
 
+/// A public port on the node and the port on the device behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceForward {
+    /// Port on the node, as asked for by `tcpip-forward`.
+    pub remote_port: u16,
+    /// Port on the device.
+    pub local_port: u16,
+}
+
 /// From the server to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -94,6 +106,12 @@ pub enum ToAgent {
     },
     /// The forwards of the device changed: fetch the client script again.
     Reprovision,
+    /// All forwards that the agent is to hold, said after the welcome and whenever they change: what is missing is
+    /// given up, what is new is asked for at once. Without this message it is the one of the client script.
+    Forwards {
+        /// At most [`MAX_FORWARDS`]; what is beyond is left out.
+        forwards: Vec<DeviceForward>,
+    },
     /// An operator wants the tunnel closed: give up the forwards, stay in touch.
     Close,
     /// An operator wants the tunnel open again: ask for the forwards.
@@ -122,5 +140,13 @@ mod tests {
     fn the_wire_form_is_fixed() {
         let text = serde_json::to_string(&ToAgent::ComeBackIn { secs: 30 }).unwrap();
         assert_eq!(text, r#"{"type":"come_back_in","secs":30}"#);
+        let forward = DeviceForward {
+            remote_port: 40001,
+            local_port: 22,
+        };
+        let forwards = vec![forward; MAX_FORWARDS];
+        let text = serde_json::to_string(&ToAgent::Forwards { forwards }).unwrap();
+        let begin = r#"{"type":"forwards","forwards":[{"remote_port":40001,"local_port":22},"#;
+        assert!(text.starts_with(begin) && text.len() < MAX_LINE_BYTES);
     }
 }

@@ -7,6 +7,9 @@
 //! | `GET /v1/admin/devices/{name or UUID}` | [`DeviceEnvelope`] |
 //! | `PATCH /v1/admin/devices/{name or UUID}` with [`DeviceChange`] | [`DeviceEnvelope`] |
 //! | `DELETE /v1/admin/devices/{name or UUID}` | 204 |
+//! | `GET /v1/admin/devices/{name or UUID}/forwards` | [`ForwardList`] |
+//! | `POST /v1/admin/devices/{name or UUID}/forwards` with [`NewForward`] | [`ForwardEnvelope`], 201 when made, 200 when there |
+//! | `DELETE /v1/admin/devices/{name or UUID}/forwards/{id}` | 204 |
 //! | `GET /v1/admin/api-keys` | [`ApiKeyList`] |
 //! | `POST /v1/admin/api-keys` with [`NewApiKey`] | 201 [`ApiKeyEnvelope`], the secret this once |
 //! | `DELETE /v1/admin/api-keys/{id or name}` | 204 |
@@ -132,6 +135,36 @@ pub struct ForwardInfo {
     /// Payload bytes in both directions since the node started.
     #[serde(default)]
     pub bytes: u64,
+    /// HTTP name, without scheme; then the public port is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_name: Option<String>,
+    /// Whether a tunnel holds it now.
+    #[serde(default)]
+    pub open: bool,
+}
+
+/// The forwards of a device, the first one first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardList {
+    /// The forwards.
+    pub forwards: Vec<ForwardInfo>,
+}
+
+/// One forward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardEnvelope {
+    /// The forward.
+    pub forward: ForwardInfo,
+}
+
+/// Which port of a device shall be reachable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewForward {
+    /// Port on the device, 1 to 65535.
+    pub device_port: u16,
+    /// By an HTTP name in place of a public port.
+    #[serde(default)]
+    pub http: bool,
 }
 
 /// A page of devices, oldest first.

@@ -270,6 +270,7 @@ async fn devices_are_blocked_unblocked_and_removed() {
         host_key: String::new(),
         status: NodeStatus::Active,
         ports: (10_000, 10_000),
+        names_domain: None,
     };
     folder.registry.put_node(node).await.unwrap();
     let key = folder.json("key create --name x --json").await;

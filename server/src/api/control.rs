@@ -12,7 +12,7 @@
 //! | [`egress_ips`], [`bindings`] | ways out for hosts |
 //! | [`events`], [`audit`] | what happened, read and written |
 //! | [`dashboard`], [`host_info`] | counts; a host as answers show it |
-//! | [`devices`], [`sessions`], [`nodes`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
+//! | [`devices`], [`forwards`], [`sessions`], [`nodes`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
 //! | [`links`], [`key_binding`] | what they hand to visitors and to clients |
 //! | [`health`] | `/healthz` |
 
@@ -32,6 +32,7 @@ mod dashboard;
 mod devices;
 mod egress_ips;
 mod events;
+mod forwards;
 mod gateway;
 mod health;
 mod host_info;
@@ -68,6 +69,14 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
             get(devices::show)
                 .patch(devices::change)
                 .delete(devices::remove),
+        )
+        .route(
+            "/v1/admin/devices/{device}/forwards",
+            get(forwards::list).post(forwards::create),
+        )
+        .route(
+            "/v1/admin/devices/{device}/forwards/{forward}",
+            delete(forwards::remove),
         )
         .route(
             "/v1/admin/api-keys",

@@ -144,11 +144,8 @@ impl Api {
         if !registry.set_ip_link_protection(device.id, protect).await? {
             return Ok(false);
         }
-        self.ports().change(device.id, |rules| {
-            let own = device.forwards.iter().find(|one| one.id == rules.forward);
-            let own = own.and_then(|forward| forward.link_protection);
-            rules.ip_link_protection = own.unwrap_or(protect);
-        });
+        self.ports()
+            .change(device.id, |rules| rules.ip_link_protection = protect);
         let metadata = json!({"name": device.name, "ip_link_protection": protect});
         self.record_change(device, "device.settings", actor, metadata)
             .await;

@@ -15,6 +15,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 mod apiclients;
 mod control;
+mod names;
 mod openport_v1;
 pub(super) mod openport_v2;
 mod operators;
@@ -52,6 +53,7 @@ fn openapi() -> OpenApi {
         provisioning::paths,
         operators::paths,
         openport_v1::paths,
+        names::paths,
     ] {
         paths = part(paths);
     }

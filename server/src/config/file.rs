@@ -30,6 +30,8 @@ pub struct ConfigFile {
     pub http: HttpFile,
     /// HTTPS.
     pub tls: TlsFile,
+    /// HTTP names of devices.
+    pub names: NamesFile,
     /// The SSH gateway.
     pub ssh: SshFile,
     /// The database.
@@ -74,6 +76,24 @@ pub struct TlsFile {
     pub self_signed: bool,
     /// Addresses for HTTPS beside those for HTTP; empty: the HTTP addresses speak TLS.
     pub listen: Vec<SocketAddr>,
+}
+
+/// `[names]`: off unless there is an address or a domain.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NamesFile {
+    /// Addresses for HTTP, `["0.0.0.0:80"]`.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses for HTTPS, `["0.0.0.0:443"]`; they take SSH too.
+    pub tls_listen: Vec<SocketAddr>,
+    /// The names are `<label>.u.<domain>`; the default is the public host.
+    pub domain: Option<String>,
+    /// Certificate chain for `*.u.<domain>`, PEM; the default is the certificate of HTTPS.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+    /// Connections held at once.
+    pub connections: Option<usize>,
 }
 
 /// `[ssh]`

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use moorline_protocol::control::{Hello, MAX_LINE_BYTES, ToAgent, ToServer};
+use moorline_protocol::control::{
+    DeviceForward, Hello, MAX_FORWARDS, MAX_LINE_BYTES, ToAgent, ToServer,
+};
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, Disconnect};
 use tokio::sync::mpsc;
@@ -21,7 +23,7 @@ use super::socket::Life;
 use super::window::STREAM_CREDIT_BYTES;
 use crate::forward::PublicForward;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Device, DeviceId, ForwardKind, Timestamp, Wanted};
+use crate::registry::model::{Device, DeviceId, Forward, ForwardKind, Timestamp, Wanted};
 use crate::tunnels::{Carrier, Cut, Hold, OpenError, OpenForward, Pulse, Stream};
 
 /// Messages to the agent that wait to be sent.
@@ -280,6 +282,7 @@ impl DeviceLink {
                     stream_credit_bytes: STREAM_CREDIT_BYTES,
                 });
                 self.say(echoes.ask());
+                self.tell_forwards().await;
             }
             ToServer::Echo { id } => self.say(ToAgent::EchoReply { id }),
             ToServer::EchoReply { id } => {
@@ -296,6 +299,44 @@ impl DeviceLink {
             ToServer::Bye => self.state().end = Some("clean stop"),
             ToServer::Unknown => debug!(device = %self.name, "unknown control message"),
         }
+    }
+
+    /// Gives up what is no forward of the device any more, and tells its agent which ones it is to hold.
+    async fn tell_forwards(&self) {
+        let device = match self.shared.registry.device(self.device).await {
+            Ok(Some(device)) => device,
+            Ok(None) => return,
+            Err(error) => return warn!(device = %self.name, %error, "look up forwards of device"),
+        };
+        let here = |forward: &&Forward| forward.node == self.shared.config.node;
+        let ports: Vec<u16> = device
+            .forwards
+            .iter()
+            .filter(here)
+            .map(|one| one.public_port)
+            .collect();
+        let gone: Vec<u16> = {
+            let mut state = self.state();
+            state
+                .open_ports
+                .extract_if(.., |port| !ports.contains(port))
+                .collect()
+        };
+        for port in gone {
+            self.cancel_forward(port.into());
+        }
+        let for_agent = device
+            .forwards
+            .iter()
+            .filter(here)
+            .filter(|one| one.is_for_agent());
+        let forwards = for_agent.take(MAX_FORWARDS).map(|forward| DeviceForward {
+            remote_port: forward.public_port,
+            local_port: forward.device_port,
+        });
+        self.say(ToAgent::Forwards {
+            forwards: forwards.collect(),
+        });
     }
 
     /// Keeps what the agent told about the device.
@@ -498,6 +539,12 @@ impl Carrier for Arc<DeviceLink> {
 
     fn wanted_open(&self) {
         self.say(ToAgent::Open);
+    }
+
+    fn forwards_changed(&self) {
+        let link = self.clone();
+        let tasks = self.shared.tasks.clone();
+        tasks.spawn(async move { link.tell_forwards().await });
     }
 
     fn come_back_in(&self, pause: Duration) {

@@ -152,6 +152,7 @@ pub(super) mod node {
         pub port_first: i32,
         pub port_last: i32,
         pub engine: String,
+        pub names_domain: Option<String>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

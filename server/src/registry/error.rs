@@ -306,6 +306,23 @@ pub enum ClientError {
     Registry(#[from] RegistryError),
 }
 
+/// Why a device gets no further forward.
+#[derive(Clone, Debug, Error)]
+pub enum AddForwardError {
+    /// No such device.
+    #[error("device not found")]
+    UnknownDevice,
+    /// It has [`MAX_FORWARDS`](super::MAX_FORWARDS).
+    #[error("device has as many forwards as it may have")]
+    TooMany,
+    /// Down, draining, unknown, or without a free port.
+    #[error("node has no port for the device")]
+    NodeUnavailable,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 /// Why a device keeps its name.
 #[derive(Clone, Debug, Error)]
 pub enum RenameError {

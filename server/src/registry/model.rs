@@ -210,6 +210,18 @@ pub struct Node {
     pub status: NodeStatus,
     /// Public ports it hands out, both ends included.
     pub ports: (u16, u16),
+    /// Domain of its HTTP names where that is not its public DNS name.
+    pub names_domain: Option<String>,
+}
+
+impl Node {
+    /// The HTTP name of `forward`, without scheme (openport contract section 12); `None` when it is no HTTP forward.
+    #[must_use]
+    pub fn http_name(&self, forward: &Forward) -> Option<String> {
+        let label = forward.http_label.as_ref()?;
+        let domain = self.names_domain.as_ref().unwrap_or(&self.public_host);
+        (forward.kind == ForwardKind::Http).then(|| format!("{label}.u.{domain}"))
+    }
 }
 
 /// What a device's tunnel may do now, by its state, its account and the operator's wish.
@@ -363,6 +375,26 @@ impl Forward {
             killed: false,
         }
     }
+}
+
+impl Forward {
+    /// Whether the device's agent holds it. What an Openport client made it holds itself, and a session that was
+    /// killed is nobody's.
+    #[must_use]
+    pub const fn is_for_agent(&self) -> bool {
+        self.session_token.is_none() && !self.killed && self.device_port != 0
+    }
+}
+
+/// Where an HTTP name leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpName {
+    /// The device.
+    pub device: DeviceId,
+    /// Its forward.
+    pub forward: ForwardId,
+    /// Whether requests may pass now.
+    pub standing: Standing,
 }
 
 /// What travels on a forward.

@@ -27,6 +27,7 @@ impl Registry {
             port_first: ActiveValue::Set(new.ports.0.into()),
             port_last: ActiveValue::Set(new.ports.1.into()),
             engine: ActiveValue::NotSet,
+            names_domain: ActiveValue::Set(new.names_domain),
         };
         let replace = OnConflict::column(node::Column::Name)
             .update_columns([
@@ -36,6 +37,7 @@ impl Registry {
                 node::Column::Status,
                 node::Column::PortFirst,
                 node::Column::PortLast,
+                node::Column::NamesDomain,
             ])
             .to_owned();
         node::Entity::insert(row)
@@ -100,6 +102,7 @@ impl TryFrom<node::Model> for Node {
             status: NodeStatus::parse(&row.status).ok_or_else(|| damaged("nodes.status"))?,
             name: row.name,
             public_host: row.public_host,
+            names_domain: row.names_domain,
             host_key: row.host_key,
         })
     }

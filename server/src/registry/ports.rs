@@ -156,6 +156,7 @@ mod tests {
             host_key: String::new(),
             status: NodeStatus::Active,
             ports,
+            names_domain: None,
         }
     }
 

@@ -12,6 +12,7 @@ use super::first_start::Welcome;
 use super::{Assembled, ServeError};
 use crate::api::Identity;
 use crate::config::Config;
+use crate::http::Listener;
 use crate::private_file;
 use crate::registry::model::PublicKey;
 
@@ -47,20 +48,21 @@ pub(super) fn listening(config: &Config, assembled: &Assembled) -> Result<Listen
     struct Addresses {
         http: Vec<String>,
         ssh: Vec<String>,
+        names: Vec<String>,
+        names_tls: Vec<String>,
     }
     let path = config.data_file("listening.json");
-    let http = assembled
-        .listeners
-        .iter()
-        .filter_map(|listener| listener.address().ok());
+    let bound = |listeners: &[Listener]| -> Vec<String> {
+        let addresses = listeners.iter().filter_map(|one| one.address().ok());
+        addresses.map(|address| address.to_string()).collect()
+    };
+    let names = assembled.names.as_ref();
+    let ssh = assembled.gateway.addresses();
     let addresses = Addresses {
-        http: http.map(|address| address.to_string()).collect(),
-        ssh: assembled
-            .gateway
-            .addresses()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        http: bound(&assembled.listeners),
+        ssh: ssh.iter().map(ToString::to_string).collect(),
+        names: names.map_or(Vec::new(), |names| bound(&names.plain)),
+        names_tls: names.map_or(Vec::new(), |names| bound(&names.secure)),
     };
     tracing::info!(http = ?addresses.http, ssh = ?addresses.ssh, "listening");
     let text = serde_json::to_vec(&addresses).unwrap_or_default();

@@ -102,6 +102,9 @@ pub trait Carrier: Send + Sync {
     fn cut(&self, cut: Cut);
     /// Tells the device that its forwards are wanted again.
     fn wanted_open(&self);
+    /// Forwards of the device were added or taken away in the registry: gives up those that are gone, and tells a
+    /// device that can be told.
+    fn forwards_changed(&self) {}
     /// Tells the device when to reconnect after an end that is near.
     fn come_back_in(&self, pause: Duration);
     /// Whether the tunnel is kept when the device stops answering.

@@ -10,6 +10,7 @@
 
 #[path = "../provisioning_contract/bed.rs"]
 mod bed;
+mod forwards;
 #[path = "../provisioning_contract/http.rs"]
 mod http;
 mod sessions;
@@ -100,6 +101,8 @@ async fn operator_calls_keep_their_contract() {
     tokens_and_roles_are_checked(&bed).await;
     devices_are_seen_and_changed(&bed).await;
     sessions::sessions_and_nodes_are_seen(&bed).await;
+    forwards::forwards_are_added_shown_and_removed(&bed).await;
+    forwards::forwards_are_for_administrators_of_the_account(&bed).await;
     api_keys_are_made_and_revoked(&bed).await;
     ssh_keys_are_kept(&bed).await;
     the_server_speaks_of_itself(&bed).await;

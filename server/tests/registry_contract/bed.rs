@@ -173,6 +173,7 @@ pub(crate) fn node(name: &str, ports: (u16, u16)) -> Node {
         host_key: "ssh-ed25519 AAAA".into(),
         status: NodeStatus::Active,
         ports,
+        names_domain: None,
     }
 }
 

@@ -10,6 +10,7 @@
 mod bed;
 mod creation;
 mod devices;
+mod forwards;
 mod people;
 mod postgres;
 mod processes;
@@ -61,6 +62,10 @@ macro_rules! tell_all {
                 devices::nodes_are_replaced_by_name,
                 devices::how_devices_stand_is_told,
                 devices::events_are_listed_newest_first,
+                forwards::forwards_are_added_once_and_taken_away,
+                forwards::a_device_has_so_many_forwards,
+                forwards::a_node_without_a_port_adds_no_forward,
+                forwards::http_names_lead_to_forwards,
                 people::the_first_account_is_made_once,
                 people::users_log_in_by_name_or_short_id,
                 people::users_have_keys,

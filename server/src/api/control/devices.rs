@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::api::device_changes::Actor;
 use crate::api::provisioning::parameters::is_name;
 use crate::registry::error::RenameError;
-use crate::registry::model::{Device, DeviceFilter, DeviceId, User};
+use crate::registry::model::{Device, DeviceFilter, DeviceId, Forward, Node, User};
 use crate::tunnels::TunnelStatus;
 
 /// Devices in a page unless asked for fewer or more.
@@ -53,10 +53,10 @@ pub(super) async fn list(
         offset: page.offset.unwrap_or(0).min(i64::MAX.unsigned_abs()),
     };
     let devices = api.registry().devices(account, filter).await?;
-    let hosts = hosts(&api).await?;
+    let nodes = nodes(&api).await?;
     let devices = devices
         .iter()
-        .map(|device| info(&api, &hosts, device))
+        .map(|device| info(&api, &nodes, device))
         .collect();
     Ok(json(StatusCode::OK, &DeviceList { devices, total }))
 }
@@ -141,30 +141,44 @@ pub(super) async fn find(api: &Api, operator: &User, name: &str) -> Result<Devic
 }
 
 async fn envelope(api: &Api, device: &Device) -> Result<Response, Refusal> {
-    let device = info(api, &hosts(api).await?, device);
+    let device = info(api, &nodes(api).await?, device);
     Ok(json(StatusCode::OK, &DeviceEnvelope { device }))
 }
 
-/// Public DNS names by region.
-pub(super) async fn hosts(api: &Api) -> Result<HashMap<String, String>, Refusal> {
+/// The nodes by region.
+pub(super) async fn nodes(api: &Api) -> Result<HashMap<String, Node>, Refusal> {
     let nodes = api.registry().nodes().await?;
     Ok(nodes
         .into_iter()
-        .map(|node| (node.name, node.public_host))
+        .map(|node| (node.name.clone(), node))
         .collect())
 }
 
-fn info(api: &Api, hosts: &HashMap<String, String>, device: &Device) -> DeviceInfo {
-    let tunnel = api.tunnels().status(device.id);
-    let online = tunnel.as_ref().is_some_and(|tunnel| tunnel.active);
-    let last_sign = tunnel.as_ref().map(|tunnel| tunnel.last_sign);
-    let forwards = device.forwards.iter().map(|forward| ForwardInfo {
+/// A forward of `device` as operators see it.
+pub(super) fn forward_info(
+    api: &Api,
+    nodes: &HashMap<String, Node>,
+    device: &Device,
+    forward: &Forward,
+) -> ForwardInfo {
+    let node = nodes.get(&forward.node);
+    ForwardInfo {
         id: forward.id.0,
         device_port: forward.device_port,
         public_port: forward.public_port,
-        server: hosts.get(&forward.node).cloned().unwrap_or_default(),
+        server: node.map_or(String::new(), |node| node.public_host.clone()),
         bytes: api.ports().traffic().bytes(forward.id),
-    });
+        http_name: node.and_then(|node| node.http_name(forward)),
+        open: api.tunnels().is_forward_open(device.id, forward.id),
+    }
+}
+
+fn info(api: &Api, nodes: &HashMap<String, Node>, device: &Device) -> DeviceInfo {
+    let tunnel = api.tunnels().status(device.id);
+    let online = tunnel.as_ref().is_some_and(|tunnel| tunnel.active);
+    let last_sign = tunnel.as_ref().map(|tunnel| tunnel.last_sign);
+    let forwards = device.forwards.iter();
+    let forwards = forwards.map(|forward| forward_info(api, nodes, device, forward));
     DeviceInfo {
         id: device.id.to_string(),
         number: device.number,

@@ -7,9 +7,8 @@ use moorline_protocol::operator::{LinkInfo, LinkList};
 
 use super::access::Operator;
 use super::answer::{Refusal, json};
-use super::devices::{find, hosts};
+use super::devices::{find, nodes};
 use crate::api::Api;
-use crate::api::openport::v1::address::is_protected;
 
 /// The links of a device, that of its first forward first.
 pub(super) async fn list(
@@ -18,13 +17,16 @@ pub(super) async fn list(
     Path(name): Path<String>,
 ) -> Result<Response, Refusal> {
     let device = find(&api, &operator.0, &name).await?;
-    let hosts = hosts(&api).await?;
+    let nodes = nodes(&api).await?;
     let links = device.forwards.iter().filter_map(|forward| {
         Some(LinkInfo {
             device_port: forward.device_port,
             public_port: forward.public_port,
-            server: hosts.get(&forward.node).cloned().unwrap_or_default(),
-            protected: is_protected(&device, forward),
+            server: nodes
+                .get(&forward.node)
+                .map(|node| node.public_host.clone())
+                .unwrap_or_default(),
+            protected: device.protects(forward),
             link: api.link(forward)?,
         })
     });

@@ -12,8 +12,7 @@ use serde::Deserialize;
 use super::access::Operator;
 use super::answer::{Refusal, json};
 use crate::api::Api;
-use crate::api::openport::urls;
-use crate::registry::model::{ForwardKind, Session, Slice};
+use crate::registry::model::{Node, Session, Slice};
 
 /// Sessions in a page unless asked for fewer or more.
 const DEFAULT_LIMIT: u64 = 1000;
@@ -42,29 +41,29 @@ pub(super) async fn list(
         .open_sessions(operator.0.account, &open, slice)
         .await?;
     let nodes = api.registry().nodes().await?;
-    let hosts: HashMap<String, String> = nodes
+    let nodes: HashMap<String, Node> = nodes
         .into_iter()
-        .map(|node| (node.name, node.public_host))
+        .map(|node| (node.name.clone(), node))
         .collect();
     let sessions = sessions
         .iter()
-        .map(|session| info(&api, &hosts, session))
+        .map(|session| info(&api, &nodes, session))
         .collect();
     Ok(json(StatusCode::OK, &SessionList { sessions, total }))
 }
 
-fn info(api: &Api, hosts: &HashMap<String, String>, session: &Session) -> SessionInfo {
+fn info(api: &Api, nodes: &HashMap<String, Node>, session: &Session) -> SessionInfo {
     let Session { device, forward } = session;
-    let server = hosts.get(&forward.node).cloned().unwrap_or_default();
-    let label = forward.http_label.as_deref();
-    let label = label.filter(|_| forward.kind == ForwardKind::Http);
+    let node = nodes.get(&forward.node);
     SessionInfo {
         id: forward.id.0,
         device: device.name.clone(),
         device_id: device.id.to_string(),
         node: forward.node.clone(),
-        http_name: label.map(|label| urls::http_name(label, &server)),
-        server,
+        http_name: node.and_then(|node| node.http_name(forward)),
+        server: node
+            .map(|node| node.public_host.clone())
+            .unwrap_or_default(),
         public_port: forward.public_port,
         device_port: forward.device_port,
         protected: device.protects(forward),

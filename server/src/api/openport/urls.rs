@@ -48,11 +48,6 @@ pub(super) fn redirect(base: &str, token: &str, local_port: u16) -> String {
     format!("{base}/r/{token}/{local_port}")
 }
 
-/// HTTP name of a forward on a node, without scheme (section 12).
-pub(in crate::api) fn http_name(label: &str, node_domain: &str) -> String {
-    format!("{label}.u.{node_domain}")
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::Request;

@@ -84,6 +84,7 @@ mod tests {
             host_key: String::new(),
             status,
             ports: (1, 100),
+            names_domain: None,
         }
     }
 

@@ -133,8 +133,8 @@ async fn target(api: &Api, token: &str, local_port: u16) -> Result<Option<String
         return Ok(None);
     };
     Ok(match forward.kind {
-        ForwardKind::Http => api
-            .http_name(&node, forward)
+        ForwardKind::Http => node
+            .http_name(forward)
             .map(|name| format!("http://{name}/")),
         ForwardKind::Tcp => Some(format!(
             "http://{}:{}/",

@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::DeviceState;
 
-use super::address::is_protected;
 use super::answer::{Granted, Refusal, json};
 use super::form::Form;
 use super::wish::{BadRequest, Direction, Identity, RequestPort};
@@ -210,7 +209,7 @@ fn granted(api: &Api, device: &Device, session: Session) -> Granted {
         node,
         ..
     } = session;
-    let protected = is_protected(device, &forward);
+    let protected = device.protects(&forward);
     let link = api.link(&forward).filter(|_| protected);
     let mut message = "You are now connected.".to_owned();
     if let Some(link) = &link {
@@ -222,7 +221,7 @@ fn granted(api: &Api, device: &Device, session: Session) -> Granted {
         session_token: token.into_exposed(),
         server_port: forward.public_port,
         session_id: forward.id.0,
-        http_forward_address: api.http_name(&node, &forward),
+        http_forward_address: node.http_name(&forward),
         open_port_for_ip_link: link,
         ..api.granted_on(&node, device, message)
     }

@@ -11,7 +11,7 @@ use super::answer::Failure;
 use super::{Call, page};
 use crate::api::Api;
 use crate::api::openport::urls;
-use crate::registry::model::{ForwardKind, Session};
+use crate::registry::model::{Node, Session};
 
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,29 +48,29 @@ pub(super) async fn list(api: &Api, caller: &Caller, call: &Call) -> Result<Resp
         .open_sessions(caller.account(), &open, slice)
         .await?;
     let nodes = registry.nodes().await?;
-    let hosts: HashMap<String, String> = nodes
+    let nodes: HashMap<String, Node> = nodes
         .into_iter()
-        .map(|node| (node.name, node.public_host))
+        .map(|node| (node.name.clone(), node))
         .collect();
     let items = sessions
         .iter()
-        .map(|session| item(session, &hosts, &call.base));
+        .map(|session| item(session, &nodes, &call.base));
     Ok(page::page(call, slice, count, items.collect()))
 }
 
-fn item(session: &Session, hosts: &HashMap<String, String>, base: &str) -> SessionItem {
+fn item(session: &Session, nodes: &HashMap<String, Node>, base: &str) -> SessionItem {
     let Session { device, forward } = session;
-    let server = hosts.get(&forward.node).cloned().unwrap_or_default();
-    let label = forward.http_label.as_deref();
-    let label = label.filter(|_| forward.kind == ForwardKind::Http);
+    let node = nodes.get(&forward.node);
     let link = forward.link_token.as_ref();
     let link = link.filter(|_| device.protects(forward));
     SessionItem {
         key: urls::key(base, device.number),
         port: forward.public_port,
         local_port: forward.device_port,
-        http_forwarding_address: label.map(|label| urls::http_name(label, &server)),
-        server,
+        http_forwarding_address: node.and_then(|node| node.http_name(forward)),
+        server: node
+            .map(|node| node.public_host.clone())
+            .unwrap_or_default(),
         open_port_for_ip_link: link
             .map(|token| urls::ip_link(base, forward.public_port, token.expose())),
         redirect_url: urls::redirect(base, &device.redirect_token, forward.device_port),

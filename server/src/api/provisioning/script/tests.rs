@@ -56,6 +56,7 @@ fn rendered(shows_dbid: bool) -> String {
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
                 .into(),
         status: NodeStatus::Active,
+        names_domain: None,
         ports: (40_000, 49_999),
     };
     let server = Identity {
