@@ -1,6 +1,6 @@
 //! `GET /api/v2/sessions/` (openport contract section 3): the forwards that are open on this node now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::response::Response;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::answer::Failure;
 use super::{Call, page};
 use crate::api::Api;
 use crate::api::openport::urls;
-use crate::registry::model::{ForwardKind, Session};
+use crate::registry::model::{DeviceId, ForwardKind, Session};
 
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,11 +36,14 @@ pub(in crate::api) struct SessionItem {
 /// Sessions, oldest first.
 pub(super) async fn list(api: &Api, caller: &Caller, call: &Call) -> Result<Response, Failure> {
     let slice = page::slice(&call.query);
+    let seen: Option<HashSet<DeviceId>> = caller
+        .devices()
+        .map(|devices| devices.iter().copied().collect());
     let open: Vec<_> = api
         .tunnels()
         .open_forwards()
         .into_iter()
-        .filter(|(device, _)| caller.devices().is_none_or(|own| own.contains(device)))
+        .filter(|(device, _)| seen.as_ref().is_none_or(|seen| seen.contains(device)))
         .map(|(_, forward)| forward)
         .collect();
     let registry = api.registry();
