@@ -26,8 +26,10 @@ pub(in crate::api) struct SessionItem {
     /// Public DNS name of the node.
     server: String,
     /// HTTP name, without scheme.
+    #[schema(required)]
     http_forwarding_address: Option<String>,
     /// The link that opens the port for the address of whoever clicks it; null when protection is off.
+    #[schema(required)]
     open_port_for_ip_link: Option<String>,
     /// Leads to this session, wherever it is.
     redirect_url: String,
