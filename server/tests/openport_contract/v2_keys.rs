@@ -1,7 +1,9 @@
 //! Section 3: `keys/`.
 
 use moorline_protocol::scope::Scope;
-use moorline_server::registry::model::{EventFilter, KeyLimits, Timestamp};
+use moorline_server::registry::model::{
+    AccountId, EventFilter, KeyLimits, KeyNaming, NewKeyedDevice, PublicKey, Timestamp,
+};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, KeyWish, public_key, text};
@@ -89,6 +91,17 @@ pub(crate) async fn public_keys_and_names_are_unique(bed: &Bed) {
         let reply = v2::send(bed, "POST", "keys/", &json!({ "public_key": key })).await;
         v2::refused(&reply, 400, &taken);
     }
+    let anonymous = public_key();
+    let nobody = NewKeyedDevice {
+        account: AccountId(0),
+        public_key: PublicKey::parse(&anonymous).unwrap(),
+        naming: KeyNaming::Number,
+        ip_link_protection: true,
+        metadata: json!({}),
+    };
+    bed.registry.create_keyed_device(nobody).await.unwrap();
+    let reply = v2::send(bed, "POST", "keys/", &json!({"public_key": anonymous})).await;
+    v2::refused(&reply, 400, &taken);
     let second = v2::made(bed, &json!({"public_key": public_key(), "name": "two"})).await;
     let path = format!("keys/{}/", second["id"]);
     for key in [&ours, &theirs] {

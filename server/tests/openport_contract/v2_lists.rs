@@ -120,6 +120,9 @@ pub(crate) async fn the_document_describes_what_is_answered(bed: &Bed) {
     let page = v2::get(bed, "keys/").await.json();
     let described = |name: &str| -> Vec<String> {
         let schema = &document["components"]["schemas"][format!("openport.{name}")];
+        let required = schema["required"].as_array().unwrap().len();
+        let described = schema["properties"].as_object().unwrap().len();
+        assert_eq!(required, described, "{name}: every key is always there");
         names(&schema["properties"])
     };
     for (schema, answer) in [

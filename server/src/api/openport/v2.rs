@@ -145,6 +145,8 @@ async fn serve(
         let response = failure.into_response();
         let status = response.status().as_u16();
         tracing::info!(?resource, status, peer = %peer.0.ip(), "openport call refused");
+        metrics::counter!("moorline_openport_refused_total", "status" => status.to_string())
+            .increment(1);
         response
     })
 }

@@ -240,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn every_cut_of_a_body_ends_in_fields_or_a_refusal() {
+        let kind = "multipart/form-data; boundary=X";
+        let body = "--X\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nb\r\n--X--\r\n";
+        let mut whole = 0;
+        for from in 0..body.len() {
+            for to in from..=body.len() {
+                whole += usize::from(
+                    fields(kind, &body[from..to])
+                        .is_ok_and(|fields| text(&fields, "a").is_some_and(|text| text == "b")),
+                );
+            }
+        }
+        assert_eq!(whole, 3, "with its last delimiter, whatever comes after");
+    }
+
+    #[test]
     fn other_types_are_refused_unless_there_is_nothing_in_them() {
         for kind in ["text/plain", "", "application/xml; charset=utf-8"] {
             match fields(kind, "x").unwrap_err() {

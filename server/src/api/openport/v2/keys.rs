@@ -41,7 +41,7 @@ pub(in crate::api) struct KeyItem {
     #[schema(read_only)]
     id: i64,
     /// When its tunnel last came up.
-    #[schema(read_only)]
+    #[schema(read_only, required)]
     last_connection_time: Option<String>,
     #[schema(read_only)]
     creation_time: String,

@@ -20,8 +20,10 @@ pub(in crate::api) struct Page<T> {
     /// How many there are in all.
     count: u64,
     /// URL of the next part.
+    #[schema(required)]
     next: Option<String>,
     /// URL of the part before.
+    #[schema(required)]
     previous: Option<String>,
     results: Vec<T>,
 }

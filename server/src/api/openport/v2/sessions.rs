@@ -1,6 +1,6 @@
 //! `GET /api/v2/sessions/` (openport contract section 3): the forwards that are open on this node now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::response::Response;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::answer::Failure;
 use super::{Call, page};
 use crate::api::Api;
 use crate::api::openport::urls;
-use crate::registry::model::{Node, Session};
+use crate::registry::model::{DeviceId, Node, Session};
 
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,8 +26,10 @@ pub(in crate::api) struct SessionItem {
     /// Public DNS name of the node.
     server: String,
     /// HTTP name, without scheme.
+    #[schema(required)]
     http_forwarding_address: Option<String>,
     /// The link that opens the port for the address of whoever clicks it; null when protection is off.
+    #[schema(required)]
     open_port_for_ip_link: Option<String>,
     /// Leads to this session, wherever it is.
     redirect_url: String,
@@ -36,11 +38,14 @@ pub(in crate::api) struct SessionItem {
 /// Sessions, oldest first.
 pub(super) async fn list(api: &Api, caller: &Caller, call: &Call) -> Result<Response, Failure> {
     let slice = page::slice(&call.query);
+    let seen: Option<HashSet<DeviceId>> = caller
+        .devices()
+        .map(|devices| devices.iter().copied().collect());
     let open: Vec<_> = api
         .tunnels()
         .open_forwards()
         .into_iter()
-        .filter(|(device, _)| caller.devices().is_none_or(|own| own.contains(device)))
+        .filter(|(device, _)| seen.as_ref().is_none_or(|seen| seen.contains(device)))
         .map(|(_, forward)| forward)
         .collect();
     let registry = api.registry();
