@@ -8,22 +8,27 @@
 
 mod a_blocked_device_is_refused_on_every_path;
 mod a_device_behind_a_captive_portal_waits;
+mod a_forward_tunnel_ends_at_its_account;
 mod a_full_or_read_only_disk_stops_nothing;
 mod a_killed_server_forgets_no_answered_client;
 mod a_log_that_nobody_takes_stops_nothing;
 mod a_pinned_key_is_the_only_one_trusted;
 mod a_replaced_key_is_refused_on_every_path;
 mod a_second_connection_takes_over_a_frozen_one;
+mod a_session_is_taken_over_and_killed;
 mod a_signal_request_reaches_the_program;
 mod a_stalled_visitor_leaves_the_others_going;
 mod a_visitor_connects_ten_times_a_minute;
+mod a_visitor_gets_in_by_the_link_of_a_session;
 mod an_enrolled_device_is_reached_with_stock_ssh;
 mod an_http_proxy_leads_to_the_api;
 mod no_weak_algorithm_is_offered;
+mod openport_client;
 mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
 mod station;
 mod stock_clients_hold_a_tunnel;
+mod stock_clients_log_in_as_open;
 mod the_agent_says_how_it_stands;
 mod the_client_script_runs_in_small_shells;
 mod the_operators_program_does_its_work;
