@@ -3,7 +3,7 @@ use std::time::Duration;
 use harness::{eventually, run};
 use nix::sys::signal::Signal;
 
-use crate::openport_client::{GREETING, Scene};
+use crate::openport_client::{Client, GREETING, Scene};
 
 const END_LIMIT: Duration = Duration::from_secs(30);
 
@@ -17,9 +17,10 @@ fn a_newer_ssh_takes_the_port_from_one_that_is_frozen() {
         scene.visit(&client.session) == GREETING
     });
     // A second session of the same key lives beside it and is left alone.
-    let mut other = scene.client("frozen ssh");
-    other.key = client.key.clone();
-    other.session = scene.session(&client.key.public(), &[("ip_link_protection", "false")]);
+    let other = Client {
+        key: client.key.clone(),
+        session: scene.session(&client.key.public(), &[("ip_link_protection", "false")]),
+    };
     let mut beside = scene.tunnel(&other);
     eventually("the other session serves", || {
         scene.visit(&other.session) == GREETING
