@@ -67,7 +67,7 @@ fn a_forward_tunnel_leads_to_a_port_of_the_own_account_only() {
     assert_eq!(wish(&stranger.public())["error"], text.as_str());
     for (key, host) in [(&stranger, "localhost"), (&caller, "192.0.2.1")] {
         let target = format!("{host}:{wanted}");
-        let refused = run(&mut scene.open(key).command(&["-W", &target]));
+        let refused = run(&mut scene.open(key).command(&["-v", "-W", &target]));
         assert_eq!(refused.code, 255, "{refused:?}");
         let said = refused.stderr;
         assert!(said.contains("administratively prohibited"), "{said}");

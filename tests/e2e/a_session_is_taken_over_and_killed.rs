@@ -10,7 +10,7 @@ const END_LIMIT: Duration = Duration::from_secs(30);
 #[test]
 fn a_newer_ssh_takes_the_port_from_one_that_is_frozen() {
     let scene = Scene::new();
-    let mut client = scene.client("frozen ssh");
+    let mut client = scene.client("frozen-ssh");
     client.session = scene.session(&client.key.public(), &[("ip_link_protection", "false")]);
     let mut first = scene.tunnel(&client);
     eventually("the first serves", || {
@@ -83,13 +83,13 @@ fn a_killed_session_ends_its_tunnel_and_its_client() {
 #[test]
 fn a_device_out_of_service_loses_its_tunnel_and_gets_it_back() {
     let scene = Scene::new();
-    let mut client = scene.client("blocked key");
+    let mut client = scene.client("blocked-key");
     client.session = scene.session(&client.key.public(), &[("ip_link_protection", "false")]);
     let mut tunnel = scene.tunnel(&client);
     eventually("the tunnel serves", || {
         scene.visit(&client.session) == GREETING
     });
-    scene.operator.set_state("blocked key", "blocked");
+    scene.operator.set_state("blocked-key", "blocked");
     tunnel.wait(END_LIMIT);
     assert_eq!(scene.visit(&client.session), "");
     let refused = scene.restart(&client, "true");
@@ -97,9 +97,9 @@ fn a_device_out_of_service_loses_its_tunnel_and_gets_it_back() {
     assert!(refused.get("fatal_error").is_none());
     let login = run(&mut scene.open(&client.key).command(&["-N"]));
     assert!(login.stderr.contains("Permission denied"), "{login:?}");
-    scene.operator.set_state("blocked key", "active");
+    scene.operator.set_state("blocked-key", "active");
     let again = scene.restart(&client, "true");
     assert_eq!(again["server_port"], client.session["server_port"]);
     let _tunnel = scene.tunnel(&client);
-    scene.operator.wait_online("blocked key", None);
+    scene.operator.wait_online("blocked-key", None);
 }
