@@ -206,7 +206,7 @@ impl Registry {
             .map_err(|_| RegistryError::Seal {
                 attempt: "open dbid of device",
             })?;
-        let presence = presence.unwrap_or_else(|| device_presence::Model {
+        let presence = presence.unwrap_or(device_presence::Model {
             device_number: row.number,
             last_seen_at: None,
             last_end: None,
