@@ -162,3 +162,25 @@ async fn tunnels_of_single_sessions_stand_side_by_side_until_one_takes_the_other
     assert!(tunnels.unregister(device(), third));
     assert_eq!(tunnels.count(), 0);
 }
+
+#[tokio::test]
+async fn of_too_many_tunnels_the_oldest_without_a_forward_goes() {
+    let tunnels = Tunnels::default();
+    let recorders: Vec<_> = (0..=MAX_TUNNELS)
+        .map(|_| Arc::new(Recorder::default()))
+        .collect();
+    for (index, recorder) in recorders.iter().enumerate() {
+        let carrier = Arc::new(recorder.clone());
+        let generation = tunnels.register(device(), carrier, peer(), Hold::Sessions);
+        if index == 0 {
+            assert!(tunnels.open_forward(device(), generation, forward(10_000)));
+        }
+    }
+    let cut: Vec<_> = recorders
+        .iter()
+        .map(|recorder| !recorder.cuts.lock().unwrap().is_empty())
+        .collect();
+    let expected: Vec<_> = (0..=MAX_TUNNELS).map(|index| index == 1).collect();
+    assert_eq!(cut, expected, "the second, since the first has a forward");
+    assert_eq!(tunnels.open_forwards().len(), 1);
+}

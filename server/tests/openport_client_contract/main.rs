@@ -62,7 +62,6 @@ macro_rules! contract {
                 sessions::an_http_name_stays_for_the_next_time,
                 sessions::protection_is_as_said_else_as_set,
                 sessions::the_one_unused_longest_gives_way,
-                sessions::nodes_are_chosen,
                 refusals::states_refuse_and_heal,
                 refusals::requests_are_limited_per_key,
                 kill::a_killed_session_is_refused_until_a_person_restarts_it,
@@ -86,6 +85,8 @@ macro_rules! contract {
                 operators::links_are_those_of_the_own_account,
                 lapse::what_is_used_stays,
                 lapse::what_is_unused_goes,
+                // Last, since it adds a node, and with two of them a region has to be named.
+                sessions::nodes_are_chosen,
             ]
         )
     };
