@@ -7,7 +7,9 @@
 )]
 
 mod a_blocked_device_is_refused_on_every_path;
+mod a_browser_opens_a_page_of_a_device;
 mod a_device_behind_a_captive_portal_waits;
+mod a_device_serves_web_pages_under_its_name;
 mod a_full_or_read_only_disk_stops_nothing;
 mod a_killed_server_forgets_no_answered_client;
 mod a_log_that_nobody_takes_stops_nothing;
@@ -22,6 +24,8 @@ mod an_http_proxy_leads_to_the_api;
 mod no_weak_algorithm_is_offered;
 mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
+mod site;
+mod ssh_and_https_share_a_port;
 mod station;
 mod stock_clients_hold_a_tunnel;
 mod the_agent_says_how_it_stands;
