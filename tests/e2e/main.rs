@@ -7,8 +7,10 @@
 )]
 
 mod a_blocked_device_is_refused_on_every_path;
+mod a_browser_opens_a_page_of_a_device;
 mod a_compatible_sdk_manages_api_clients;
 mod a_device_behind_a_captive_portal_waits;
+mod a_device_serves_web_pages_under_its_name;
 mod a_forward_tunnel_ends_at_its_account;
 mod a_full_or_read_only_disk_stops_nothing;
 mod a_killed_server_forgets_no_answered_client;
@@ -28,6 +30,8 @@ mod no_weak_algorithm_is_offered;
 mod openport_client;
 mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
+mod site;
+mod ssh_and_https_share_a_port;
 mod station;
 mod stock_clients_hold_a_tunnel;
 mod stock_clients_log_in_as_open;
