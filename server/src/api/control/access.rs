@@ -122,3 +122,30 @@ pub(super) async fn remember_token(
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_counts_for_desktops_only() {
+        let token = |path: &str, cookies: &str| {
+            let request = Request::builder().uri(path).header(header::COOKIE, cookies);
+            let (parts, _) = request.body(()).unwrap().into_parts();
+            cookie_token(&parts)
+        };
+        let cookie = "theme=dark; admin_token=a.b.c";
+        for path in ["/v1/admin/hosts/1/vnc/vnc.html", "/v1/user/hosts/1/vnc/"] {
+            assert_eq!(token(path, cookie).as_deref(), Some("a.b.c"), "{path}");
+            assert_eq!(token(path, "admin_token=").as_deref(), None);
+            assert_eq!(token(path, "my_admin_token=a").as_deref(), None);
+        }
+        for path in [
+            "/v1/admin/users",
+            "/v1/admin/hosts/vnc",
+            "/v1/admin/hosts/1/start",
+        ] {
+            assert_eq!(token(path, cookie), None, "{path}");
+        }
+    }
+}

@@ -228,7 +228,7 @@ mod tests {
             let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
             bytes.try_into().unwrap()
         };
-        let key = hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ac177fba51db92c2a");
+        let key = hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
         let public = hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
         assert_eq!(public_half(key), STANDARD.encode(public));
         assert_eq!(decoded(&STANDARD.encode(key)), Some(key));
