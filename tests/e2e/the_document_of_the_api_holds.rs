@@ -88,7 +88,7 @@ fn what_schemathesis_makes_up_from_the_document_breaks_nothing() {
         .args(["--warnings", "off", "--suppress-health-check", "all"])
         .arg("--report-json-path")
         .arg(&report));
-    assert!(done.status.success(), "{}\n{}", done.stdout, done.stderr);
+    assert!(done.code == 0, "{}\n{}", done.stdout, done.stderr);
 
     let told: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
     let tested = told["operations"]["tested"].as_u64().unwrap();
