@@ -8,6 +8,9 @@
 //! | `accounts`, `users`, `user_changes`, `user_keys`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `hosts` | users' machines |
+//! | `host_orders`, `host_changes`, `tasks` | making, changing and finding them, and the work on them |
+//! | `renewal` | new public ports for a device |
+//! | `operator_sessions` | who reached what |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
@@ -27,14 +30,19 @@ mod entity;
 pub mod error;
 mod events;
 mod first_forward;
+mod host_changes;
+mod host_orders;
 mod hosts;
 mod migrations;
 pub mod model;
 mod nodes;
+mod operator_sessions;
 mod ports;
 mod presence;
 mod public_key;
+mod renewal;
 mod store;
+mod tasks;
 mod timestamp;
 mod user_changes;
 mod user_keys;
@@ -47,6 +55,7 @@ use tokio::task::JoinSet;
 
 use crate::master_key::MasterKey;
 use error::{Attempt as _, RegistryError};
+pub use host_changes::HostsOf;
 pub use public_key::InvalidKey;
 use store::Store;
 pub use timestamp::InvalidTime;

@@ -13,8 +13,9 @@ pub use egress::{
     Binding, BindingId, EgressIp, EgressIpId, EgressSettings, EgressStatus, EgressTunnel, WireGuard,
 };
 pub use hosts::{
-    AccessPolicy, Host, HostId, HostKind, HostLimits, HostStatus, HostWanted, NewHost,
-    OperatorSession, Task, TaskId, TaskKind, TaskStatus,
+    AccessPolicy, Host, HostId, HostKind, HostLimits, HostOrder, HostStatus, HostView, HostWanted,
+    NewHost, OperatorSession, Removal, SessionEnd, SessionFilter, Task, TaskEnd, TaskId, TaskKind,
+    TaskStatus,
 };
 
 /// Gives an enum its text in the database and on the wire.

@@ -10,6 +10,7 @@ use super::entity::{event, host, user};
 use super::error::{Attempt as _, ChangeUserError, RegistryError};
 use super::events::event_row;
 use super::model::{AccountId, Host, NewEvent, Role, Timestamp, User, UserId, UserStatus};
+use super::tasks::stop_hosts_of;
 
 /// Users that become expired in one transaction; more wait for the next.
 const EXPIRED_AT_ONCE: u64 = 500;
@@ -169,6 +170,7 @@ impl Registry {
                 .exec_without_returning(&transaction)
                 .await
                 .attempt("record expired users")?;
+            stop_hosts_of(&transaction, &expired, now).await?;
         }
         transaction.commit().await.attempt("expire users")?;
         Ok(expired)
