@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`provisioning`] | `/init/api/<call>` (`contract/provisioning.md`) |
-//! | [`control`] | `/v1/…` as far as the CLI needs it, `/healthz` (`contract/control.md`) |
+//! | [`control`] | `/v1/…`, `/healthz` (`contract/control.md`) |
 //! | [`openapi`] | `/openapi.json` |
 //!
 //! *Invariant:* handlers see the registry and the tunnels, never SQL and never SSH.
@@ -19,11 +19,14 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::forward::PublicPorts;
+use crate::hosts::Hosts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;
+use crate::recording::Recordings;
 use crate::registry::Registry;
 use crate::registry::model::DeviceId;
+use crate::ssh_identity::KeyMaker;
 use crate::tunnels::Tunnels;
 
 pub mod control;
@@ -51,6 +54,10 @@ pub struct Parts {
     pub logins: LoginLimits,
     /// Makes and reads the tokens of `/v1`.
     pub tokens: Tokens,
+    /// The work on users' hosts.
+    pub hosts: Hosts,
+    /// Recorded sessions.
+    pub recordings: Recordings,
     /// What the server says of itself.
     pub identity: Identity,
     /// Renders `/metrics`, where a recorder is installed.
@@ -89,6 +96,8 @@ struct Shared {
     device_calls: RateLimiter<DeviceId>,
     /// Calls with wrong credentials, by source address.
     refused_calls: RateLimiter<IpAddr>,
+    /// Makes the SSH keys that people ask for.
+    key_maker: KeyMaker,
 }
 
 /// Where a request came from; put into its extensions by the listener.
@@ -114,6 +123,7 @@ impl Api {
             key_calls: RateLimiter::new(),
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
+            key_maker: KeyMaker::default(),
         }))
     }
 

@@ -5,9 +5,11 @@
 //! | [`connection`] | one SSH connection: who it is and what it may ask |
 //! | [`login`] | pure decisions about who may log in |
 //! | [`device`] | a device's tunnel: forwards, control channel, end |
-//! | [`operator`] | an operator's session on a device |
+//! | [`host_login`] | logins to users' hosts by short id |
+//! | [`operator`], [`relay`], [`tap`] | a person's session on a device: judged, passed on, counted and recorded |
 //! | [`upstream`] | the gateway's own login on a device's sshd |
 //! | [`backlog`], [`ending`] | what waits for the device, and how a session's end is passed on |
+//! | [`private_key`] | private keys as SSH programs write them |
 //! | [`control`] | lines and echoes of the control channel |
 //! | [`channel`], [`window`] | an SSH channel as a stream, and its flow control |
 //! | [`socket`], [`algorithms`] | below SSH: the connection, what is offered |
@@ -33,10 +35,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::forward::PublicPorts;
+use crate::live_sessions::LiveSessions;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::private_file;
 use crate::recent::Recent;
+use crate::recording::Recordings;
 use crate::registry::Registry;
 use crate::tunnels::Tunnels;
 
@@ -47,13 +51,18 @@ mod connection;
 mod control;
 mod device;
 mod ending;
+mod host_login;
 mod login;
 mod operator;
+mod relay;
+mod private_key;
 mod socket;
+mod tap;
 mod upstream;
 mod window;
 
 use connection::Connection;
+pub(crate) use private_key::read_private_key;
 use socket::Socket;
 
 /// Version text of the gateway, fixed by the control contract section 13.
@@ -77,6 +86,8 @@ const MAX_HANDSHAKES: usize = 512;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// Refused logins a minute and address that become events.
+const MAX_RECORDED_REFUSALS: u32 = 10;
 /// How long connections may take to end when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,6 +104,8 @@ pub struct GatewayConfig {
     pub node: String,
     /// Silence after which a stock client is asked for a sign of life; twice that ends its connection.
     pub keepalive_interval: Duration,
+    /// Where sessions are recorded, where that is demanded.
+    pub recordings: Recordings,
 }
 
 /// Why the gateway cannot run.
@@ -135,6 +148,8 @@ struct Shared {
     for_others: Arc<Config>,
     handshakes: Arc<Semaphore>,
     logins: LoginLimits,
+    live: LiveSessions,
+    doors: host_login::Doors,
     recorded_refusals: Mutex<Recent<IpAddr>>,
     tasks: TaskTracker,
 }
@@ -149,6 +164,7 @@ impl Gateway {
         registry: Registry,
         passwords: Passwords,
         logins: LoginLimits,
+        live: LiveSessions,
         tunnels: Tunnels,
         ports: PublicPorts,
     ) -> Result<Self, GatewayError> {
@@ -172,6 +188,8 @@ impl Gateway {
             gateway_key: Arc::new(gateway_key),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             logins,
+            live,
+            doors: host_login::Doors::default(),
             recorded_refusals: Mutex::default(),
             tasks: TaskTracker::new(),
         };

@@ -7,7 +7,8 @@
 //! | `store`, `migrations`, `entity` | connections, schema, rows |
 //! | `accounts`, `users`, `user_changes`, `user_keys`, `api_clients`, `nodes`, `events` | one noun each |
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
-//! | `hosts` | users' machines |
+//! | `hosts`, `egress`, `bindings` | users' machines, and how their traffic leaves |
+//! | `login_failures` | wrong passwords, counted |
 //! | `host_orders`, `host_changes`, `tasks` | making, changing and finding them, and the work on them |
 //! | `renewal` | new public ports for a device |
 //! | `operator_sessions` | who reached what |
@@ -19,9 +20,11 @@
 
 mod accounts;
 mod api_clients;
+mod bindings;
 mod creation;
 mod device_changes;
 mod devices;
+mod egress;
 #[expect(
     unreachable_pub,
     reason = "derived items have the visibility of the row, which has to be public"
@@ -33,6 +36,7 @@ mod first_forward;
 mod host_changes;
 mod host_orders;
 mod hosts;
+mod login_failures;
 mod migrations;
 pub mod model;
 mod nodes;

@@ -20,16 +20,21 @@ use tracing::warn;
 
 use crate::api::{Api, Identity, Parts, Tokens};
 use crate::config::{Config, ConfigError};
+use crate::expiry::Expiry;
 use crate::forward::PublicPorts;
 use crate::gateway::{Gateway, GatewayConfig, GatewayError};
+use crate::hosts::{Hosts, Place};
 use crate::http::{Http, Listener};
+use crate::live_sessions::LiveSessions;
 use crate::login_limits::LoginLimits;
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::passwords::{PasswordError, Passwords};
 use crate::presence;
+use crate::recording::Recordings;
 use crate::registry::Registry;
 use crate::registry::error::{ApiClientError, RegistryError, UserError};
 use crate::registry::model::{Node, NodeStatus};
+use crate::retention;
 use crate::tls::{self, Https, TlsError};
 use crate::tunnels::Tunnels;
 
@@ -108,6 +113,9 @@ struct Assembled {
     tunnels: Tunnels,
     ports: PublicPorts,
     gateway: Gateway,
+    hosts: Hosts,
+    live: LiveSessions,
+    recordings: Recordings,
     http: Http,
     listeners: Vec<Listener>,
 }
@@ -152,7 +160,10 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
     let passwords = Passwords::new().await?;
     let tunnels = Tunnels::default();
     let ports = PublicPorts::new(port_addresses(config), tunnels.clone(), ports_stop);
-    let logins = LoginLimits::default();
+    let logins = LoginLimits::new(registry.clone());
+    let live = LiveSessions::default();
+    let recordings = Recordings::new(config.data_file("recordings"));
+    registry.close_sessions(&config.region).await?;
     let gateway = Gateway::bind(
         GatewayConfig {
             listen: config.ssh.clone(),
@@ -160,10 +171,12 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
             gateway_key_path: config.data_file("gateway_ed25519_key"),
             node: config.region.clone(),
             keepalive_interval: SSH_KEEPALIVE,
+            recordings: recordings.clone(),
         },
         registry.clone(),
         passwords.clone(),
         logins.clone(),
+        live.clone(),
         tunnels.clone(),
         ports.clone(),
     )?;
@@ -180,6 +193,13 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
     registry.put_node(node(config, &identity)).await?;
     let welcome = first_start::prepare(config, &registry, &passwords).await?;
     announce::welcome(&identity, config, welcome);
+    let hosts = Hosts::new(
+        registry.clone(),
+        tunnels.clone(),
+        passwords.clone(),
+        live.clone(),
+        place(config, &identity),
+    );
     let api = Api::new(Parts {
         registry: registry.clone(),
         tunnels: tunnels.clone(),
@@ -187,6 +207,8 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         passwords,
         logins,
         tokens: tokens(config)?,
+        hosts: hosts.clone(),
+        recordings: recordings.clone(),
         identity,
         metrics: recorder(),
     });
@@ -196,6 +218,9 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         tunnels,
         ports,
         gateway,
+        hosts,
+        live,
+        recordings,
         http,
         listeners,
     })
@@ -212,6 +237,9 @@ async fn run(
         tunnels,
         ports,
         gateway,
+        hosts,
+        live,
+        recordings,
         http,
         listeners,
     } = assembled;
@@ -219,6 +247,10 @@ async fn run(
     let mut parts = JoinSet::new();
     parts.spawn(signals.run(stop.clone()));
     parts.spawn(supervise::watchdog(registry.clone(), stop.clone()));
+    parts.spawn(Expiry::new(registry.clone()).run(stop.clone()));
+    parts.spawn(live.run(registry.clone(), stop.clone()));
+    parts.spawn(retention::run(registry.clone(), recordings, stop.clone()));
+    parts.spawn(hosts.run(stop.clone()));
     parts.spawn(presence::run(registry, tunnels, stop.clone()));
     parts.spawn(http.run(listeners, stop.clone()));
     parts.spawn(gateway.run(stop.clone()));
@@ -339,6 +371,14 @@ fn api_url(config: &Config, listeners: &[Listener], https: bool) -> Result<Strin
     } else {
         format!("{scheme}://{host}:{}", address.port())
     })
+}
+
+fn place(config: &Config, identity: &Identity) -> Place {
+    Place {
+        node: config.region.clone(),
+        ssh_host: identity.public_host.clone(),
+        ssh_port: identity.ssh_port,
+    }
 }
 
 fn node(config: &Config, identity: &Identity) -> Node {

@@ -16,17 +16,21 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::device::DeviceLink;
+use super::host_login::{self, HostLogin};
 use super::login::Login;
-use super::operator::Operator;
+use super::operator::{Goal, Operator, OperatorLogin};
 use super::socket::Life;
+use crate::live_sessions::Hold;
 use crate::registry::model::{Device, User};
 
 /// Sessions that a device connection holds open: the control channel, and what a stock client asks for.
 const MAX_DEVICE_SESSIONS: usize = 16;
 
 mod authentication;
+mod hosts;
 
 use authentication::{parse_key, prompts, reject};
+use hosts::Proof;
 
 /// The handler of one connection.
 pub(super) struct Connection {
@@ -36,6 +40,8 @@ pub(super) struct Connection {
     /// Given back when authenticated.
     handshake: Option<OwnedSemaphorePermit>,
     accepted: Option<Accepted>,
+    /// Failed logins under the name of a host.
+    tries: u32,
     phase: Phase,
     ended: Arc<Ended>,
 }
@@ -43,6 +49,7 @@ pub(super) struct Connection {
 enum Accepted {
     Device(Box<Device>),
     Operator(Box<User>, String),
+    Host(Box<HostLogin>),
 }
 
 enum Phase {
@@ -59,6 +66,7 @@ enum Phase {
 pub(super) struct Ended {
     authenticated: CancellationToken,
     device: OnceLock<Arc<DeviceLink>>,
+    gone: CancellationToken,
 }
 
 impl Ended {
@@ -69,6 +77,7 @@ impl Ended {
 
     /// Call it when the session is over.
     pub(super) async fn clean_up(&self) {
+        self.gone.cancel();
         if let Some(link) = self.device.get() {
             link.gone().await;
         }
@@ -89,6 +98,7 @@ impl Connection {
             life,
             handshake: Some(handshake),
             accepted: None,
+            tries: 0,
             phase: Phase::Unauthenticated,
             ended: ended.clone(),
         };
@@ -107,6 +117,9 @@ impl Handler for Connection {
     type Error = russh::Error;
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        if host_login::is_short_id(user) && self.shut_out(user) {
+            return Ok(host_login::reject_for_good());
+        }
         Ok(reject(user))
     }
 
@@ -118,6 +131,9 @@ impl Handler for Connection {
         let Some(key) = parse_key(offer.public_key) else {
             return Ok(reject(user));
         };
+        if host_login::is_short_id(user) {
+            return Ok(self.host_key(user, &key, Proof::Offered).await);
+        }
         match self.judge_key(user, &key).await {
             Ok(Ok(_)) => Ok(Auth::Accept),
             Ok(Err(refusal)) => Ok(self.conclude(user, Err(refusal)).await),
@@ -136,6 +152,9 @@ impl Handler for Connection {
         let Some(key) = parse_key(key.public_key) else {
             return Ok(reject(user));
         };
+        if host_login::is_short_id(user) {
+            return Ok(self.host_key(user, &key, Proof::Signed).await);
+        }
         match self.judge_key(user, &key).await {
             Ok(judged) => Ok(self.conclude(user, judged).await),
             Err(error) => {
@@ -146,6 +165,9 @@ impl Handler for Connection {
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        if host_login::is_short_id(user) {
+            return Ok(self.host_password(user, password).await);
+        }
         let Login::Operator { username, name } = Login::parse(user) else {
             return Ok(reject(user));
         };
@@ -160,6 +182,9 @@ impl Handler for Connection {
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
+        if host_login::is_short_id(user) {
+            return Ok(host_login::reject());
+        }
         let Login::Operator { username, name } = Login::parse(user) else {
             return Ok(reject(user));
         };
@@ -198,14 +223,16 @@ impl Handler for Connection {
             }
             Some(Accepted::Operator(user, device_name)) => {
                 info!(user = %user.username, device = %device_name, "operator logged in");
-                let operator = Operator::new(
-                    self.shared.clone(),
-                    *user,
-                    device_name,
-                    self.peer,
-                    session.handle(),
-                );
-                self.phase = Phase::Operator(operator);
+                let hold = Hold {
+                    user: user.id,
+                    host: None,
+                };
+                self.enter(*user, Goal::Device(device_name), hold, session);
+            }
+            Some(Accepted::Host(login)) => {
+                info!(user = %login.owner.username, host = %login.host.short_id, "logged in to host");
+                let (goal, hold) = (Goal::Host(login.host.id), login.hold());
+                self.enter(login.owner, goal, hold, session);
             }
             None => return Err(russh::Error::NotAuthenticated),
         }
@@ -398,6 +425,25 @@ impl Handler for Connection {
 }
 
 impl Connection {
+    /// Somebody is logged in, for as long as what the login hangs on stays as it is.
+    fn enter(&mut self, user: User, goal: Goal, hold: Hold, session: &Session) {
+        let live = Arc::new(self.shared.live.register(hold));
+        self.shared.tasks.spawn(hosts::cut_when_ended(
+            live.clone(),
+            session.handle(),
+            self.life.clone(),
+            self.ended.gone.clone(),
+        ));
+        self.phase = Phase::Operator(Operator::new(OperatorLogin {
+            shared: self.shared.clone(),
+            user,
+            goal,
+            peer: self.peer,
+            handle: session.handle(),
+            live,
+        }));
+    }
+
     /// Answers a request of a session at once: yes to an operator, whose session task passes it on, no to others.
     fn answer(&self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         match self.phase {

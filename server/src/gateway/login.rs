@@ -49,6 +49,7 @@ pub(super) enum Refusal {
     NotPermitted,
     WrongCredentials,
     TooManyFailures,
+    HostNotRunning,
 }
 
 impl Refusal {
@@ -63,6 +64,7 @@ impl Refusal {
             Self::NotPermitted => "user may not reach the device",
             Self::WrongCredentials => "wrong credentials",
             Self::TooManyFailures => "too many failed passwords",
+            Self::HostNotRunning => "host is not running",
         }
     }
 }

@@ -110,6 +110,9 @@ pub enum UserKeyError {
     /// The user has it already.
     #[error("ssh key already exists")]
     Exists,
+    /// The user has as many as one may have.
+    #[error("too many ssh keys")]
+    TooMany,
     /// No such user.
     #[error("user not found")]
     UnknownUser,
@@ -164,6 +167,52 @@ pub enum QueueTaskError {
     /// Too many tasks of this host wait already.
     #[error("too many tasks wait for the host")]
     Full,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why an egress IP is not as asked for (control contract section 6).
+#[derive(Clone, Debug, Error)]
+pub enum EgressError {
+    /// The account has no such egress IP.
+    #[error("egress ip not found")]
+    Unknown,
+    /// Exit addresses are unique in the account.
+    #[error("ip address already exists")]
+    AddressTaken,
+    /// A host is bound to it.
+    #[error("egress IP is bound to a host")]
+    Bound,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a binding was not made or removed (control contract section 8).
+#[derive(Clone, Debug, Error)]
+pub enum BindError {
+    /// The account has no such binding.
+    #[error("binding not found")]
+    Unknown,
+    /// The account has no such host.
+    #[error("host not found")]
+    UnknownHost,
+    /// The account has no such egress IP.
+    #[error("egress ip not found")]
+    UnknownEgressIp,
+    /// A device has a way out of its own.
+    #[error("egress IPs apply to container hosts only")]
+    DeviceHost,
+    /// The network of a running host does not change.
+    #[error("host is running")]
+    HostRuns,
+    /// The two are bound already.
+    #[error("egress IP is already bound to this host")]
+    Exists,
+    /// It may not be bound.
+    #[error("egress IP is disabled")]
+    Disabled,
     /// See [`RegistryError`].
     #[error(transparent)]
     Registry(#[from] RegistryError),

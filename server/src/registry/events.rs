@@ -1,15 +1,17 @@
 //! The audit: what happened to whom.
 
-use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _};
-use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use std::collections::HashSet;
+
+use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait, PaginatorTrait as _};
+use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
 
 use uuid::{Builder, Uuid};
 
 use super::Registry;
-use super::entity::event;
+use super::entity::{event, host, task, user};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccountId, DeviceId, Event, EventFilter, HostId, NewEvent, TaskId, Timestamp, UserId,
+    AccountId, DeviceId, Event, EventFilter, EventPage, HostId, NewEvent, TaskId, Timestamp, UserId,
 };
 use crate::master_key::MasterKey;
 
@@ -34,26 +36,65 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, RegistryError> {
-        let mut query = event::Entity::find();
-        if let Some(account) = filter.account {
-            query = query.filter(event::Column::AccountId.eq(account.0));
-        }
-        if let Some(device) = filter.device {
-            query = query.filter(event::Column::DeviceId.eq(device.0));
-        }
-        if let Some(kind) = filter.kind {
-            query = query.filter(event::Column::Kind.eq(kind));
-        }
-        if let Some(before) = filter.before {
-            query = query.filter(event::Column::Id.lt(before));
-        }
-        let rows = query
+        let rows = chosen(&filter)
             .order_by_desc(event::Column::Id)
+            .offset(filter.offset)
             .limit(filter.limit.min(MAX_LISTED))
             .all(&self.store.read)
             .await
             .attempt("list events")?;
         rows.into_iter().map(|row| self.event(row)).collect()
+    }
+
+    /// A page of entries, newest first, at most 1000, with users, hosts and tasks named that still exist.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn event_page(&self, filter: EventFilter) -> Result<EventPage, RegistryError> {
+        let total = chosen(&filter)
+            .count(&self.store.read)
+            .await
+            .attempt("count events")?;
+        let mut events = self.events(filter).await?;
+        let users = events.iter().filter_map(|event| Some(event.user?.0));
+        let users = self
+            .existing::<user::Entity>(user::Column::Id, users)
+            .await?;
+        let hosts = events.iter().filter_map(|event| Some(event.host?.0));
+        let hosts = self
+            .existing::<host::Entity>(host::Column::Id, hosts)
+            .await?;
+        let tasks = events.iter().filter_map(|event| Some(event.task?.0));
+        let tasks = self
+            .existing::<task::Entity>(task::Column::Id, tasks)
+            .await?;
+        for event in &mut events {
+            event.user = event.user.filter(|id| users.contains(&id.0));
+            event.host = event.host.filter(|id| hosts.contains(&id.0));
+            event.task = event.task.filter(|id| tasks.contains(&id.0));
+        }
+        Ok(EventPage { events, total })
+    }
+
+    /// Those of `ids` that a table has.
+    async fn existing<E: EntityTrait>(
+        &self,
+        column: E::Column,
+        ids: impl Iterator<Item = Uuid> + Send,
+    ) -> Result<HashSet<Uuid>, RegistryError> {
+        let ids: HashSet<Uuid> = ids.collect();
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let found: Vec<Uuid> = E::find()
+            .select_only()
+            .column(column)
+            .filter(column.is_in(ids))
+            .into_tuple()
+            .all(&self.store.read)
+            .await
+            .attempt("look up what events name")?;
+        Ok(found.into_iter().collect())
     }
 
     /// Removes the entries from before that time, and tells how many. Entries go only by this.
@@ -95,6 +136,36 @@ pub(super) fn event_row(new: NewEvent, at: Timestamp) -> event::ActiveModel {
         message: ActiveValue::Set(new.message),
         metadata: ActiveValue::Set(new.metadata.to_string()),
     }
+}
+
+fn chosen(filter: &EventFilter) -> Select<event::Entity> {
+    let ids = [
+        (event::Column::DeviceId, filter.device.map(|id| id.0)),
+        (event::Column::UserId, filter.user.map(|id| id.0)),
+        (event::Column::HostId, filter.host.map(|id| id.0)),
+    ];
+    let mut query = event::Entity::find();
+    if let Some(account) = filter.account {
+        query = query.filter(event::Column::AccountId.eq(account.0));
+    }
+    for (column, id) in ids {
+        if let Some(id) = id {
+            query = query.filter(column.eq(id));
+        }
+    }
+    if let Some(kind) = &filter.kind {
+        query = query.filter(event::Column::Kind.eq(kind.as_str()));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(event::Column::At.gte(since.0));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(event::Column::At.lte(until.0));
+    }
+    if let Some(before) = filter.before {
+        query = query.filter(event::Column::Id.lt(before));
+    }
+    query
 }
 
 impl Registry {

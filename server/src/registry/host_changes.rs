@@ -7,7 +7,7 @@ use sea_orm::{FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as
 use uuid::Uuid;
 
 use super::Registry;
-use super::entity::{host, one_time_password, user};
+use super::entity::{binding, host, one_time_password, user};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
     AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId, Wanted,
@@ -148,6 +148,20 @@ impl Registry {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a host is bound to an egress IP.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn is_bound(&self, id: HostId) -> Result<bool, RegistryError> {
+        let found = binding::Entity::find()
+            .filter(binding::Column::HostId.eq(id.0))
+            .limit(1)
+            .one(&self.store.read)
+            .await
+            .attempt("look for binding")?;
+        Ok(found.is_some())
     }
 
     /// The main host of a user (control contract section 12): the container in slot `primary`, else the oldest

@@ -2,7 +2,7 @@
 
 use moorline_protocol::Secret;
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, DatabaseTransaction};
-use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 use uuid::Uuid;
 
 use super::Registry;
@@ -50,6 +50,19 @@ impl Registry {
             .attempt("read host")?
             .map(Host::try_from)
             .transpose()
+    }
+
+    /// How many hosts of an account run.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn count_running_hosts(&self, account: AccountId) -> Result<u64, RegistryError> {
+        host::Entity::find()
+            .filter(host::Column::AccountId.eq(account.0))
+            .filter(host::Column::Status.eq(HostStatus::Running.as_str()))
+            .count(&self.store.read)
+            .await
+            .attempt("count hosts")
     }
 
     /// The hosts of a user, oldest first.

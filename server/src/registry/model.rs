@@ -540,10 +540,29 @@ pub struct EventFilter {
     pub device: Option<DeviceId>,
     /// Of this kind only.
     pub kind: Option<String>,
+    /// Of this user only.
+    pub user: Option<UserId>,
+    /// Of this host only.
+    pub host: Option<HostId>,
+    /// Not older than that.
+    pub since: Option<Timestamp>,
+    /// Not newer than that.
+    pub until: Option<Timestamp>,
     /// Only events with a smaller number: the next page.
     pub before: Option<i64>,
+    /// How many to leave out first.
+    pub offset: u64,
     /// How many at most.
     pub limit: u64,
+}
+
+/// A page of events.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// The page, newest first. What an event names and is gone is left out.
+    pub events: Vec<Event>,
+    /// How many there are in all.
+    pub total: u64,
 }
 
 /// Which devices to list; everything for the default.

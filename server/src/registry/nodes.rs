@@ -1,12 +1,16 @@
 //! Nodes, which are the regions that devices connect to.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue, EntityTrait as _, QueryOrder as _};
+use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _};
+use sea_orm::{PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 
 use super::Registry;
 use super::entity::node;
 use super::error::{Attempt as _, RegistryError};
 use super::model::{Node, NodeStatus};
+
+/// In `nodes.engine`: there is one, and it did not answer.
+const ENGINE_UNREACHABLE: &str = "unreachable";
 
 impl Registry {
     /// Adds a node, or replaces what is known of the one with its name.
@@ -53,6 +57,19 @@ impl Registry {
             .attempt("read node")?
             .map(Node::try_from)
             .transpose()
+    }
+
+    /// Whether some node has a container engine that did not answer when it was last asked.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn any_engine_unreachable(&self) -> Result<bool, RegistryError> {
+        let count = node::Entity::find()
+            .filter(node::Column::Engine.eq(ENGINE_UNREACHABLE))
+            .count(&self.store.read)
+            .await
+            .attempt("ask for container engines")?;
+        Ok(count > 0)
     }
 
     /// All nodes, by name.

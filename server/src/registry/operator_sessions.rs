@@ -130,11 +130,15 @@ impl Registry {
         Ok(row.map(OperatorSession::from))
     }
 
-    /// Removes the sessions that ended before that time, and gives the names of their recordings.
+    /// Removes up to 1000 sessions that ended before that time, and gives for each the name of its recording, if it
+    /// has one.
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn forget_sessions(&self, before: Timestamp) -> Result<Vec<String>, RegistryError> {
+    pub async fn forget_sessions(
+        &self,
+        before: Timestamp,
+    ) -> Result<Vec<Option<String>>, RegistryError> {
         let old = operator_session::Entity::find()
             .filter(operator_session::Column::EndedAt.lt(before.0))
             .limit(MAX_LISTED)
@@ -149,10 +153,7 @@ impl Registry {
             .exec(&self.store.write)
             .await
             .attempt("forget sessions")?;
-        Ok(old
-            .into_iter()
-            .filter_map(|row| row.recording_file)
-            .collect())
+        Ok(old.into_iter().map(|row| row.recording_file).collect())
     }
 }
 

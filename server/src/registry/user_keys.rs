@@ -3,7 +3,8 @@
 use moorline_protocol::Secret;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, DatabaseTransaction};
-use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
+use sea_orm::{QueryOrder as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::Registry;
@@ -12,6 +13,9 @@ use super::error::{Attempt as _, RegistryError, UserKeyError};
 use super::model::{
     HostKind, HostStatus, KeyPurpose, NewUserKey, PublicKey, Timestamp, UserId, UserKey,
 };
+
+/// Keys that one user may have.
+const MAX_KEYS: u64 = 1000;
 
 impl Registry {
     /// The keys of a user, oldest first.
@@ -68,6 +72,14 @@ impl Registry {
         let version = count_up(&transaction, id)
             .await?
             .ok_or(UserKeyError::UnknownUser)?;
+        let present = user_key::Entity::find()
+            .filter(user_key::Column::UserId.eq(id.0))
+            .count(&transaction)
+            .await
+            .attempt("count user keys")?;
+        if present >= MAX_KEYS {
+            return Err(UserKeyError::TooMany);
+        }
         let row = user_key::ActiveModel {
             id: ActiveValue::Set(key),
             user_id: ActiveValue::Set(id.0),

@@ -80,6 +80,24 @@ impl Registry {
         Ok(User::try_from(row)?)
     }
 
+    /// How many users of an account may log in.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn count_active_users(&self, account: AccountId) -> Result<u64, RegistryError> {
+        user::Entity::find()
+            .filter(user::Column::AccountId.eq(account.0))
+            .filter(user::Column::Status.eq(UserStatus::Active.as_str()))
+            .filter(
+                user::Column::ExpiresAt
+                    .is_null()
+                    .or(user::Column::ExpiresAt.gt(Timestamp::now().0)),
+            )
+            .count(&self.store.read)
+            .await
+            .attempt("count users")
+    }
+
     /// The user with this id.
     ///
     /// # Errors

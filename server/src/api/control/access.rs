@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -11,6 +11,9 @@ use super::token::LIFETIME_SECS;
 use crate::api::{Api, Transport};
 use crate::registry::model::{Role, Timestamp, User, UserId, UserStatus};
 
+/// Name of the cookie that holds a token.
+const COOKIE: &str = "admin_token";
+
 /// The user that a request comes from. Under `/v1/admin/` only administrators get one.
 pub(super) struct Operator(pub(super) User);
 
@@ -18,15 +21,13 @@ impl FromRequestParts<Api> for Operator {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refusal> {
-        let token = bearer(parts)
+        let token = bearer(&parts.headers)
             .or_else(|| query_token(parts.uri.query()))
+            .or_else(|| cookie_token(parts))
             .ok_or(Refusal::unauthorized(
                 "missing or invalid authorization header",
             ))?;
         let user = user_of(api, &token).await?;
-        if !is_active(&user, Timestamp::now()) {
-            return Err(Refusal::forbidden("account is not active"));
-        }
         if parts.uri.path().starts_with("/v1/admin/") && user.role != Role::Admin {
             return Err(Refusal::forbidden("insufficient permissions"));
         }
@@ -44,8 +45,16 @@ async fn user_of(api: &Api, token: &str) -> Result<User, Refusal> {
     }
     let id = uuid::Uuid::try_parse(&claims.sub).map_err(|_| invalid())?;
     let user = api.registry().user(UserId(id)).await?;
-    user.filter(|user| user.token_version == claims.token_version)
-        .ok_or_else(invalid)
+    let user = user.ok_or_else(invalid)?;
+    // Tokens are cut when a user is disabled; while they are, that is what they are told.
+    if !is_active(&user, Timestamp::now()) {
+        return Err(Refusal::forbidden("account is not active"));
+    }
+    if user.token_version == claims.token_version {
+        Ok(user)
+    } else {
+        Err(invalid())
+    }
 }
 
 /// Whether `user` may log in.
@@ -53,8 +62,8 @@ pub(super) fn is_active(user: &User, now: Timestamp) -> bool {
     user.status == UserStatus::Active && user.expires_at.is_none_or(|expiry| now < expiry)
 }
 
-fn bearer(parts: &Parts) -> Option<String> {
-    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
         .then(|| token.trim().to_owned())
@@ -68,17 +77,43 @@ fn query_token(query: Option<&str>) -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
+/// The cookie counts where a browser loads the pages of a host's desktop, and nowhere else.
+fn cookie_token(parts: &Parts) -> Option<String> {
+    let path = parts.uri.path();
+    let mut rest = ["/v1/admin/hosts/", "/v1/user/hosts/"]
+        .into_iter()
+        .find_map(|root| path.strip_prefix(root))?
+        .split('/')
+        .skip(1);
+    if rest.next() != Some("vnc") {
+        return None;
+    }
+    let cookies = parts.headers.get_all(header::COOKIE).into_iter();
+    cookies
+        .filter_map(|cookies| cookies.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .find(|token| !token.is_empty())
+        .map(str::to_owned)
+}
+
 /// A token that came as `?token=` and was good is set as the cookie `admin_token`.
-pub(super) async fn remember_token(State(_): State<Api>, request: Request, next: Next) -> Response {
-    let by_header = request.headers().contains_key(header::AUTHORIZATION);
-    let token = query_token(request.uri().query()).filter(|_| !by_header);
+pub(super) async fn remember_token(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let by_header = bearer(request.headers()).is_some();
+    // Calls that need no token must not plant one.
+    let token = query_token(request.uri().query())
+        .filter(|token| !by_header && api.0.parts.tokens.read(token).is_some());
     let tls = request.extensions().get() == Some(&Transport::Tls);
     let mut response = next.run(request).await;
     let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status());
     if let Some(token) = token.filter(|_| !refused) {
         let secure = if tls { "; Secure" } else { "" };
         let cookie = format!(
-            "admin_token={token}; Path=/v1/; HttpOnly; SameSite=Lax; Max-Age={LIFETIME_SECS}{secure}"
+            "{COOKIE}={token}; Path=/v1/; HttpOnly; SameSite=Lax; Max-Age={LIFETIME_SECS}{secure}"
         );
         if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {
             cookie.set_sensitive(true);

@@ -1,11 +1,13 @@
 //! JSON and errors of the control surface (control contract section 2), and its bodies.
 
-use axum::body::{Body, to_bytes};
+use std::borrow::Cow;
+
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::timeout;
 
 use crate::api::BODY_TIMEOUT;
@@ -33,7 +35,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    text: &'static str,
+    text: Cow<'static, str>,
     retry_after: Option<u64>,
 }
 
@@ -42,7 +44,16 @@ impl Refusal {
     pub(super) const fn new(status: StatusCode, text: &'static str) -> Self {
         Self {
             status,
-            text,
+            text: Cow::Borrowed(text),
+            retry_after: None,
+        }
+    }
+
+    /// 400 with a text that names what was sent.
+    pub(super) const fn bad_value(text: String) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            text: Cow::Owned(text),
             retry_after: None,
         }
     }
@@ -95,7 +106,7 @@ impl From<Exceeded> for Refusal {
     fn from(exceeded: Exceeded) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            text: "too many attempts, try again later",
+            text: Cow::Borrowed("too many attempts, try again later"),
             retry_after: Some(exceeded.retry_after_secs()),
         }
     }
@@ -104,10 +115,10 @@ impl From<Exceeded> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
-        struct Error {
-            error: &'static str,
+        struct Error<'a> {
+            error: &'a str,
         }
-        let mut response = json(self.status, &Error { error: self.text });
+        let mut response = json(self.status, &Error { error: &self.text });
         if let Some(seconds) = self.retry_after {
             let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
@@ -123,14 +134,42 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Self::Rejection> {
-        let invalid = || Refusal::bad("invalid request body");
-        let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large");
-        let bytes = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES))
-            .await
-            .map_err(|_| invalid())?
-            .map_err(|_| too_large())?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|_| invalid())
+        parse(&bytes(request).await?).map(Self)
     }
+}
+
+/// A JSON body that may be left out: then it is the default.
+pub(super) struct OptionalJson<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Self::Rejection> {
+        let bytes = bytes(request).await?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Self(T::default()));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+const INVALID: Refusal = Refusal::bad("invalid request body");
+
+async fn bytes(request: Request<Body>) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large");
+    timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES))
+        .await
+        .map_err(|_| INVALID)?
+        .map_err(|_| too_large())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(|_| INVALID)
+}
+
+/// Tells a member that is `null` from one that is absent (`#[serde(default)]` on the field).
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }

@@ -10,7 +10,7 @@ use super::access::is_active;
 use super::answer::{Json, Refusal, json};
 use super::token::LIFETIME_SECS;
 use crate::api::{Api, Peer};
-use crate::registry::model::{NewEvent, Timestamp, User, UserStatus};
+use crate::registry::model::{AccountId, NewEvent, Timestamp, User, UserStatus};
 
 /// Longest identifier that is written into the audit, in characters.
 const MAX_LOGGED_CHARS: usize = 64;
@@ -93,7 +93,7 @@ async fn check(
     let counted_as = user
         .as_ref()
         .map_or_else(|| identifier.to_owned(), |user| user.id.to_string());
-    let attempt = api.0.parts.logins.begin(peer.0.ip(), &counted_as)?;
+    let attempt = api.0.parts.logins.begin(peer.0.ip(), &counted_as).await?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let right = api.0.parts.passwords.verify(password, hash).await?;
     match user {
@@ -102,6 +102,7 @@ async fn check(
             Ok(user)
         }
         user => {
+            attempt.failed().await;
             tracing::info!(peer = %peer.0.ip(), "login refused");
             record(api, user.as_ref(), identifier, Some("invalid_credentials")).await;
             Err(Refusal::unauthorized("invalid credentials"))
@@ -120,7 +121,7 @@ async fn record(api: &Api, user: Option<&User>, identifier: &str, refused: Optio
         object.insert("reason".into(), reason.into());
     }
     let event = NewEvent {
-        account: user.map(|user| user.account),
+        account: account_of(api, user).await,
         device: None,
         user: user.map(|user| user.id),
         host: None,
@@ -139,5 +140,16 @@ async fn record(api: &Api, user: Option<&User>, identifier: &str, refused: Optio
     };
     if let Err(error) = api.registry().record_event(event).await {
         tracing::warn!(%error, "record login");
+    }
+}
+
+/// Whose audit a login goes to: who is unknown belongs to the only account, if there is but one.
+async fn account_of(api: &Api, user: Option<&User>) -> Option<AccountId> {
+    if let Some(user) = user {
+        return Some(user.account);
+    }
+    match api.registry().accounts().await.ok()?.as_slice() {
+        [only] => Some(only.id),
+        _ => None,
     }
 }

@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::super::login::{self, Login, Refusal};
+use super::super::{MAX_RECORDED_REFUSALS, host_login};
 use super::{Accepted, Connection};
 use crate::registry::error::RegistryError;
 use crate::registry::model::{AccountId, NewEvent, PublicKey, Timestamp};
 
-/// Refused logins a minute and address that become events.
-const MAX_RECORDED_REFUSALS: u32 = 10;
 
 impl Connection {
     /// Who would be logged in with that key?
@@ -91,6 +90,7 @@ impl Connection {
             .shared
             .logins
             .begin(self.peer.ip(), &counted_as)
+            .await
             .map_err(|_| Refusal::TooManyFailures)?;
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         let password = Secret::new(password.to_owned());
@@ -100,7 +100,10 @@ impl Connection {
             .verify(password, stored)
             .await
             .unwrap_or(false);
-        let user = user.filter(|_| right).ok_or(Refusal::WrongCredentials)?;
+        let Some(user) = user.filter(|_| right) else {
+            attempt.failed().await;
+            return Err(Refusal::WrongCredentials);
+        };
         attempt.succeeded();
         let suspended = self.suspended(user.account).await.map_err(unavailable)?;
         login::judge_user(&user, suspended, Timestamp::now())?;
@@ -163,6 +166,9 @@ impl Connection {
 
 /// A device has its key and nothing else; operators may go on with a password.
 pub(super) fn reject(user: &str) -> Auth {
+    if host_login::is_short_id(user) {
+        return host_login::reject();
+    }
     let methods: &[MethodKind] = match Login::parse(user) {
         Login::Device(_) => &[MethodKind::PublicKey],
         Login::Operator { .. } => &[
