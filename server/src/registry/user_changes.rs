@@ -42,7 +42,8 @@ impl Registry {
         id: UserId,
         hash: Secret<String>,
     ) -> Result<bool, RegistryError> {
-        let done = cut_tokens(user::Entity::update_many(), Timestamp::now())
+        let done = cut_tokens(user::Entity::update_many())
+            .col_expr(user::Column::UpdatedAt, Expr::value(Timestamp::now().0))
             .col_expr(user::Column::PasswordHash, Expr::value(hash.into_exposed()))
             .filter(user::Column::Id.eq(id.0))
             .exec(&self.store.write)
@@ -66,12 +67,11 @@ impl Registry {
         if status != UserStatus::Active {
             keep_an_admin(&transaction, &found).await?;
         }
-        let now = Timestamp::now();
         let mut update = user::Entity::update_many()
             .col_expr(user::Column::Status, Expr::value(status.as_str()))
-            .col_expr(user::Column::UpdatedAt, Expr::value(now.0));
+            .col_expr(user::Column::UpdatedAt, Expr::value(Timestamp::now().0));
         if status != UserStatus::Active {
-            update = cut_tokens(update, now);
+            update = cut_tokens(update);
         }
         changed(transaction, update, id).await
     }
@@ -99,7 +99,7 @@ impl Registry {
         if found.expires_at.is_some_and(|at| at <= now.0)
             && found.status == UserStatus::Active.as_str()
         {
-            update = cut_tokens(update, now).col_expr(
+            update = cut_tokens(update).col_expr(
                 user::Column::Status,
                 Expr::value(UserStatus::Expired.as_str()),
             );
@@ -153,7 +153,8 @@ impl Registry {
         let mut expired = Vec::new();
         for row in due {
             let status = Expr::value(UserStatus::Expired.as_str());
-            let done = cut_tokens(user::Entity::update_many(), now)
+            let done = cut_tokens(user::Entity::update_many())
+                .col_expr(user::Column::UpdatedAt, Expr::value(now.0))
                 .col_expr(user::Column::Status, status)
                 .filter(user::Column::Id.eq(row.id))
                 .filter(user::Column::Status.eq(UserStatus::Active.as_str()))
@@ -198,13 +199,11 @@ fn expiry_event(user: &User, now: Timestamp) -> event::ActiveModel {
 }
 
 /// Refuses the tokens that were given out before.
-fn cut_tokens(update: UpdateMany<user::Entity>, now: Timestamp) -> UpdateMany<user::Entity> {
-    update
-        .col_expr(
-            user::Column::TokenVersion,
-            Expr::col(user::Column::TokenVersion).add(1),
-        )
-        .col_expr(user::Column::UpdatedAt, Expr::value(now.0))
+fn cut_tokens(update: UpdateMany<user::Entity>) -> UpdateMany<user::Entity> {
+    update.col_expr(
+        user::Column::TokenVersion,
+        Expr::col(user::Column::TokenVersion).add(1),
+    )
 }
 
 /// The user, whose row nobody else changes until the transaction ends.

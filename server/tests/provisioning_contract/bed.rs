@@ -34,6 +34,8 @@ pub(crate) struct Bed {
     stop: CancellationToken,
     running: JoinHandle<()>,
     pub(crate) registry: Registry,
+    /// Of the database.
+    pub(crate) url: String,
     pub(crate) http: SocketAddr,
     /// Of the story that is told.
     pub(crate) account: AccountId,
@@ -95,6 +97,7 @@ impl Bed {
             stop,
             running,
             registry,
+            url: url.expose().clone(),
             http,
             account,
             from: IpAddr::from([127, 0, 0, 1]),

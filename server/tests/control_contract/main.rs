@@ -1,0 +1,121 @@
+//! Walks the control contract line by line: a whole server, real HTTP, SQLite and PostgreSQL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test, also outside of the test functions"
+)]
+
+#[allow(dead_code, reason = "shared with the provisioning contract")]
+#[path = "../provisioning_contract/bed.rs"]
+mod bed;
+mod bindings;
+mod conventions;
+mod egress;
+mod events;
+mod expiry;
+mod flow;
+#[allow(dead_code, reason = "shared with the provisioning contract")]
+#[path = "../provisioning_contract/http.rs"]
+mod http;
+mod isolation;
+mod login;
+mod portal;
+#[path = "../registry_contract/postgres.rs"]
+mod postgres;
+mod ssh_keys;
+mod users;
+mod world;
+
+use bed::Bed;
+use postgres::Postgres;
+use world::World;
+
+/// Tells each story on one server, each from a source address, with accounts and people of its own.
+macro_rules! tell_all {
+    ($bed:expr, [$($module:ident :: $story:ident),+ $(,)?]) => {
+        let mut bed: Bed = $bed;
+        let mut told = 0;
+        $(
+            println!("{}::{}", stringify!($module), stringify!($story));
+            bed.turn_page(stringify!($story)).await;
+            let world = World::make(&bed).await;
+            Box::pin($module::$story(&world)).await;
+            told += 1;
+        )+
+        assert_eq!(told, [$(stringify!($story)),+].len());
+        bed.stop().await;
+    };
+}
+
+macro_rules! contract {
+    ($bed:expr) => {
+        tell_all!(
+            $bed,
+            [
+                conventions::answers_are_compact_json_and_end_in_a_line_break,
+                conventions::bodies_have_their_limits,
+                conventions::unknown_routes_and_methods_are_told,
+                conventions::health_is_told_without_a_token,
+                conventions::an_engine_that_does_not_answer_is_a_warning,
+                login::a_token_says_who_and_until_when,
+                login::both_paths_and_both_identifiers_log_in,
+                login::what_is_no_good_token_is_401,
+                login::a_token_in_the_query_becomes_a_cookie,
+                login::disabling_and_a_new_password_cut_tokens_at_once,
+                login::who_is_not_active_is_told_after_the_right_password,
+                login::ten_wrong_passwords_a_minute_lock_user_and_address,
+                users::are_made_with_what_was_asked_for,
+                users::wrong_wishes_are_named,
+                users::are_listed_newest_first,
+                users::passwords_are_rotated,
+                users::the_last_admin_stays,
+                users::expiry_is_set_and_taken_away,
+                users::hosts_go_with_their_user_and_devices_stay,
+                users::short_ids_are_one_space_over_users_and_hosts,
+                ssh_keys::keys_are_kept_and_deleted,
+                ssh_keys::wrong_keys_are_named,
+                ssh_keys::generated_keys_are_what_openssh_reads,
+                ssh_keys::outbound_keys_keep_their_private_half_sealed,
+                ssh_keys::a_key_is_synced_when_all_running_containers_have_it,
+                egress::wireguard_has_defaults_and_a_key_of_its_own,
+                egress::proxies_are_checked_in_their_order,
+                egress::secrets_are_never_shown_and_stay_when_sent_back,
+                egress::changes_are_partial,
+                egress::addresses_are_unique_in_the_account,
+                egress::what_is_bound_is_not_deleted,
+                egress::a_test_says_why_the_tunnel_is_not_there,
+                bindings::hosts_are_bound_and_unbound,
+                bindings::every_refusal_has_its_text,
+                events::every_deed_leaves_its_event,
+                events::filters_and_pages_cut_the_list,
+                events::wrong_parameters_are_named,
+                events::what_is_gone_is_not_named,
+                portal::a_password_is_changed_by_who_knows_the_old_one,
+                portal::users_keep_their_own_keys,
+                expiry::time_that_is_over_is_noticed_once,
+                expiry::a_new_date_brings_nobody_back,
+                isolation::without_a_token_nothing_is_served,
+                isolation::users_reach_nothing_of_the_administrators,
+                isolation::another_account_is_as_if_it_were_not,
+                flow::the_commands_of_a_new_installation_work_in_their_order,
+            ]
+        )
+    };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_contract_holds_on_sqlite() {
+    contract!(Bed::on_sqlite().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_contract_holds_on_postgresql() {
+    let server = Postgres::start();
+    let url = format!(
+        "postgres://moorline@localhost/postgres?host={}",
+        server.socket_folder().display()
+    );
+    contract!(Bed::on(&url).await);
+}
