@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use rand::RngExt as _;
 
 const LETTERS_AND_DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const CAPITALS_AND_DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const SMALL_AND_DIGITS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const PASSWORD: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!@#$%&*";
 
@@ -53,6 +54,16 @@ pub(crate) fn renewed_label() -> String {
     text(SMALL_AND_DIGITS, 8)
 }
 
+/// Name of a container: `DESKTOP-` or `LAPTOP-` and 7 of `A-Z 0-9` (control contract section 8).
+pub(crate) fn container_name() -> String {
+    let kind = if rand::rng().random::<bool>() {
+        "DESKTOP"
+    } else {
+        "LAPTOP"
+    };
+    format!("{kind}-{}", text(CAPITALS_AND_DIGITS, 7))
+}
+
 /// Entry password of a host: 8 letters and digits (control contract section 8).
 pub(crate) fn entry_password() -> String {
     text(LETTERS_AND_DIGITS, 8)
@@ -100,6 +111,9 @@ mod tests {
         assert_eq!(id("_key_").len(), 23);
         assert_eq!(api_key_secret().len(), 32);
         assert_eq!(password().len(), 20);
+        assert_eq!(entry_password().len(), 8);
+        assert_eq!(one_time_password().len(), 24);
+        assert!(host_short_id().bytes().any(|byte| byte.is_ascii_lowercase()));
         assert_ne!(dbid(), dbid());
     }
 }

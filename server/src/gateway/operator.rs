@@ -22,13 +22,13 @@ use super::backlog::backlog;
 use super::relay::{self, Relay};
 use crate::live_sessions::LiveSession;
 use crate::registry::model::{Device, HostId, User};
-use crate::tunnels::{OpenError, TargetPort};
+use crate::tunnels::TargetPort;
 
 mod audit;
 mod reach;
 
 use audit::WayIn;
-use reach::{Target, Unreached};
+use reach::Unreached;
 
 /// Channels that one connection has open at once.
 const MAX_CHANNELS: usize = 64;

@@ -10,7 +10,7 @@ use super::Registry;
 use super::entity::{binding, host, one_time_password, user};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId, Wanted,
+    AccessPolicy, AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId, Wanted,
 };
 
 /// Rows named in one statement; databases limit them.
@@ -206,6 +206,32 @@ impl Registry {
             .await
             .attempt("end one-time passwords")?;
         transaction.commit().await.attempt("set entry password")?;
+        Ok(done.rows_affected > 0)
+    }
+
+    /// Sets what may be done with the sessions of a host. False when there is no such host.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_host_policy(
+        &self,
+        id: HostId,
+        policy: AccessPolicy,
+    ) -> Result<bool, RegistryError> {
+        let done = host::Entity::update_many()
+            .col_expr(
+                host::Column::RecordingRequired,
+                Expr::value(policy.recording_required),
+            )
+            .col_expr(
+                host::Column::DirectTcpipAllowed,
+                Expr::value(policy.direct_tcpip_allowed),
+            )
+            .col_expr(host::Column::UpdatedAt, Expr::value(Timestamp::now().0))
+            .filter(host::Column::Id.eq(id.0))
+            .exec(&self.store.write)
+            .await
+            .attempt("set policy of host")?;
         Ok(done.rows_affected > 0)
     }
 

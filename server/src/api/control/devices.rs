@@ -16,7 +16,7 @@ use super::answer::{Json, Refusal, json};
 use crate::api::Api;
 use crate::api::provisioning::parameters::is_name;
 use crate::registry::error::RenameError;
-use crate::registry::model::{Device, DeviceFilter, DeviceId, NewEvent, User};
+use crate::registry::model::{AccessPolicy, Device, DeviceFilter, DeviceId, NewEvent, User};
 use crate::tunnels::{Cut, TunnelStatus};
 
 /// Devices in a page unless asked for fewer or more.
@@ -104,8 +104,37 @@ pub(super) async fn change(
             serde_json::json!({"name": device.name, "max_connections_per_minute": limit});
         record(&api, &operator.0, &device, "device.settings", metadata).await;
     }
+    let policy = AccessPolicy {
+        recording_required: change
+            .recording_required
+            .unwrap_or(device.policy.recording_required),
+        direct_tcpip_allowed: change
+            .direct_tcpip_allowed
+            .unwrap_or(device.policy.direct_tcpip_allowed),
+    };
+    if policy != device.policy {
+        set_policy(&api, &operator.0, &device, policy).await?;
+    }
     let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
     envelope(&api, &device).await
+}
+
+async fn set_policy(
+    api: &Api,
+    operator: &User,
+    device: &Device,
+    policy: AccessPolicy,
+) -> Result<(), Refusal> {
+    if !api.registry().set_device_policy(device.id, policy).await? {
+        return Err(NOT_FOUND);
+    }
+    let metadata = serde_json::json!({
+        "name": device.name,
+        "recording_required": policy.recording_required,
+        "direct_tcpip_allowed": policy.direct_tcpip_allowed,
+    });
+    record(api, operator, device, "device.policy", metadata).await;
+    Ok(())
 }
 
 pub(super) async fn remove(
@@ -215,6 +244,8 @@ fn info(api: &Api, hosts: &HashMap<String, String>, device: &Device) -> DeviceIn
             .map(|key| key.fingerprint.clone()),
         forwards: forwards.collect(),
         max_connections_per_minute: device.max_connections_per_minute,
+        recording_required: device.policy.recording_required,
+        direct_tcpip_allowed: device.policy.direct_tcpip_allowed,
         created_at: device.created_at.to_rfc3339(),
         last_seen_at: last_sign.max(device.last_seen_at).map(|at| at.to_rfc3339()),
     }
