@@ -6,6 +6,7 @@
 //! | [`connection`] | how a host is reached |
 //! | [`own`] | `/v1/user/hosts`: what users see of their hosts |
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -310,10 +311,11 @@ pub(super) async fn remove(
     State(api): State<Api>,
     operator: Operator,
     Path(id): Path<String>,
-    Query(force): Query<Force>,
+    force: Result<Query<Force>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let id = Uuid::try_parse(&id).map_err(|_| NOT_FOUND)?;
-    let forced = force.force.is_some_and(|text| text == "true" || text == "1");
+    let asked = force.ok().and_then(|Query(force)| force.force);
+    let forced = asked.is_some_and(|text| text == "true" || text == "1");
     let removal = if forced {
         Removal::Forced
     } else {
