@@ -193,7 +193,8 @@ fn judge(hold: &Hold, user: Option<&User>, host: Option<&Host>) -> Option<&'stat
     let Some(host) = host.filter(|host| host.user == user.id) else {
         return Some("host was deleted");
     };
-    if user.token_version != hold.token_version || host.entry_password_hash != hold.entry_password_hash
+    if user.token_version != hold.token_version
+        || host.entry_password_hash != hold.entry_password_hash
     {
         return Some("password was changed");
     }
@@ -304,8 +305,14 @@ mod tests {
         let stopped = Some("host was stopped");
         assert_eq!(with_host(|host| host.status = HostStatus::Stopped), stopped);
         assert_eq!(with_host(|host| host.status = HostStatus::Failed), stopped);
-        assert_eq!(judge(&hold(), None, Some(&host())), Some("user was deleted"));
-        assert_eq!(judge(&hold(), Some(&user()), None), Some("host was deleted"));
+        assert_eq!(
+            judge(&hold(), None, Some(&host())),
+            Some("user was deleted")
+        );
+        assert_eq!(
+            judge(&hold(), Some(&user()), None),
+            Some("host was deleted")
+        );
     }
 
     #[tokio::test]

@@ -113,7 +113,11 @@ mod tests {
         assert_eq!(password().len(), 20);
         assert_eq!(entry_password().len(), 8);
         assert_eq!(one_time_password().len(), 24);
-        assert!(host_short_id().bytes().any(|byte| byte.is_ascii_lowercase()));
+        assert!(
+            host_short_id()
+                .bytes()
+                .any(|byte| byte.is_ascii_lowercase())
+        );
         assert_ne!(dbid(), dbid());
     }
 }

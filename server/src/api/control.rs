@@ -90,7 +90,10 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
 
 fn hosts() -> Router<Api> {
     Router::new()
-        .route("/v1/admin/hosts", get(hosts::list).post(hosts::create::create))
+        .route(
+            "/v1/admin/hosts",
+            get(hosts::list).post(hosts::create::create),
+        )
         .route(
             "/v1/admin/hosts/{host}",
             get(hosts::show)

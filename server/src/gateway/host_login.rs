@@ -21,9 +21,7 @@ use crate::live_sessions::{Hold, HostHold};
 use crate::rate_limit::address_key;
 use crate::recent::Recent;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{
-    Host, HostStatus, KeyPurpose, NewEvent, PublicKey, Timestamp, User,
-};
+use crate::registry::model::{Host, HostStatus, KeyPurpose, NewEvent, PublicKey, Timestamp, User};
 
 /// Tries of one connection.
 pub(super) const TRIES: u32 = 3;
@@ -269,7 +267,15 @@ mod tests {
         for short_id in ["abc123", "zzzzzz", "00000a"] {
             assert!(is_short_id(short_id), "{short_id}");
         }
-        for other in ["000001", "cam000001", "ABC123", "abc-12", "abc12", "a+b123", ""] {
+        for other in [
+            "000001",
+            "cam000001",
+            "ABC123",
+            "abc-12",
+            "abc12",
+            "a+b123",
+            "",
+        ] {
             assert!(!is_short_id(other), "{other}");
         }
     }

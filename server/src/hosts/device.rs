@@ -7,9 +7,7 @@ use serde_json::json;
 use super::{Failure, Happening, Hosts};
 use crate::random;
 use crate::registry::error::ForwardError;
-use crate::registry::model::{
-    Device, DeviceId, Host, HostStatus, Task, TaskKind, Wanted,
-};
+use crate::registry::model::{Device, DeviceId, Host, HostStatus, Task, TaskKind, Wanted};
 use crate::tunnels::Cut;
 use moorline_protocol::Secret;
 
@@ -42,7 +40,11 @@ impl Hosts {
 
     /// Running if its tunnel is up, else stopped.
     fn standing(&self, device: DeviceId) -> HostStatus {
-        if self.tunnels.status(device).is_some_and(|tunnel| tunnel.open) {
+        if self
+            .tunnels
+            .status(device)
+            .is_some_and(|tunnel| tunnel.open)
+        {
             HostStatus::Running
         } else {
             HostStatus::Stopped

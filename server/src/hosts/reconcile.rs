@@ -122,7 +122,10 @@ impl Hosts {
                 task: None,
                 level: "warn",
                 kind: "reconcile.host.drift",
-                message: format!("host {} is not running: its device has no tunnel", host.short_id),
+                message: format!(
+                    "host {} is not running: its device has no tunnel",
+                    host.short_id
+                ),
                 metadata: json!({
                     "operator": "system",
                     "db_status": host.status.as_str(),

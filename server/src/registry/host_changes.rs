@@ -10,7 +10,8 @@ use super::Registry;
 use super::entity::{binding, host, one_time_password, user};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccessPolicy, AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId, Wanted,
+    AccessPolicy, AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId,
+    Wanted,
 };
 
 /// Rows named in one statement; databases limit them.

@@ -158,8 +158,8 @@ impl Registry {
 }
 
 fn chosen(account: AccountId, filter: &SessionFilter) -> Select<operator_session::Entity> {
-    let mut query = operator_session::Entity::find()
-        .filter(operator_session::Column::AccountId.eq(account.0));
+    let mut query =
+        operator_session::Entity::find().filter(operator_session::Column::AccountId.eq(account.0));
     if let Some(user) = filter.user {
         query = query.filter(operator_session::Column::UserId.eq(user.0));
     }

@@ -204,9 +204,7 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn end_task(&self, task: &Task, end: TaskEnd) -> Result<bool, RegistryError> {
         let (status, host_status, code, message) = match end {
-            TaskEnd::Done(host_status) => {
-                (TaskStatus::Succeeded, host_status, "", String::new())
-            }
+            TaskEnd::Done(host_status) => (TaskStatus::Succeeded, host_status, "", String::new()),
             TaskEnd::Failed { code, message } => {
                 let message = message.chars().take(MAX_MESSAGE).collect();
                 (TaskStatus::Failed, HostStatus::Failed, code, message)

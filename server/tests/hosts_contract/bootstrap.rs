@@ -46,7 +46,10 @@ pub(crate) async fn a_session_ends_in_a_handoff(world: &World<'_>) {
     );
     assert_eq!(session["stage_code"], "auth_passed");
     let path = text(&session, "status_url");
-    assert_eq!(path, format!("/v1/bootstrap/tasks/{}", text(&session, "task_id")));
+    assert_eq!(
+        path,
+        format!("/v1/bootstrap/tasks/{}", text(&session, "task_id"))
+    );
     let handoff = format!("{path}/handoff");
     failed(
         &ask(world, &handoff).await,
@@ -78,13 +81,23 @@ pub(crate) async fn a_session_ends_in_a_handoff(world: &World<'_>) {
     assert!(text(&handed, "host_key").starts_with("ssh-ed25519 AAAA"));
     assert_eq!(
         handed["ssh_options"],
-        json!(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+        json!([
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null"
+        ])
     );
     line.down().await;
     // Tasks that others made are none of the bootstrap's.
     let foreign = format!("/v1/bootstrap/tasks/{}", host.task);
     for path in [foreign.clone(), format!("{foreign}/handoff")] {
-        failed(&ask(world, &path).await, 404, "task_not_found", "task not found");
+        failed(
+            &ask(world, &path).await,
+            404,
+            "task_not_found",
+            "task not found",
+        );
     }
 }
 
@@ -99,7 +112,11 @@ pub(crate) async fn every_refusal_has_its_code(world: &World<'_>) {
     )
     .await;
     failed(&garbage, 400, "invalid_request", "request is not valid");
-    for body in [json!({}), json!({"username": "x"}), json!({"username": " ", "password": "x"})] {
+    for body in [
+        json!({}),
+        json!({"username": "x"}),
+        json!({"username": " ", "password": "x"}),
+    ] {
         failed(
             &open(world, &body).await,
             400,
@@ -145,7 +162,12 @@ pub(crate) async fn every_refusal_has_its_code(world: &World<'_>) {
     );
     for id in [Uuid::new_v4().to_string(), "x".to_owned()] {
         let path = format!("/v1/bootstrap/tasks/{id}");
-        failed(&ask(world, &path).await, 404, "task_not_found", "task not found");
+        failed(
+            &ask(world, &path).await,
+            404,
+            "task_not_found",
+            "task not found",
+        );
     }
     // Ten wrong passwords a minute, then nobody is let in.
     let someone = person_until(world.bed, world.bed.account, Role::User, None).await;
@@ -154,7 +176,12 @@ pub(crate) async fn every_refusal_has_its_code(world: &World<'_>) {
     for _ in 0..12 {
         last = open(world, &wrong).await;
     }
-    failed(&last, 429, "too_many_attempts", "too many attempts, try again later");
+    failed(
+        &last,
+        429,
+        "too_many_attempts",
+        "too many attempts, try again later",
+    );
     assert!(last.header("retry-after").is_some());
 }
 

@@ -68,7 +68,10 @@ pub(crate) async fn a_container_has_its_defaults_and_its_data(world: &World<'_>)
     assert_eq!(listed.get("egress_ip_label"), None);
 
     let sheet = world.get(&format!("{HOSTS}/{id}")).await.json();
-    assert_eq!(keys(&sheet), ["bindings", "connection_info", "host", "user"]);
+    assert_eq!(
+        keys(&sheet),
+        ["bindings", "connection_info", "host", "user"]
+    );
     assert_eq!(sheet["user"]["id"], user.as_str());
     assert_eq!(sheet["bindings"], json!([]));
     let info = &sheet["connection_info"];
@@ -85,7 +88,10 @@ pub(crate) async fn a_container_has_its_defaults_and_its_data(world: &World<'_>)
     // No secret is in any of these.
     for body in [list, sheet] {
         let text = body.to_string();
-        assert!(!text.contains("password") && !text.contains("$argon2id$"), "{text}");
+        assert!(
+            !text.contains("password") && !text.contains("$argon2id$"),
+            "{text}"
+        );
     }
 
     let wish = json!({"slot_key": "desk-2", "timezone": "Europe/Berlin", "memory_limit_mb": 0,
@@ -114,24 +120,68 @@ pub(crate) async fn wrong_wishes_are_named(world: &World<'_>) {
     let cases = [
         (json!({}), 400, "user_id is required"),
         (json!({"user_id": "  "}), 400, "user_id is required"),
-        (with(json!({"kind": "toaster"})), 400, "kind must be container or device"),
-        (with(json!({"kind": "device"})), 400, "device_id is required for kind device"),
+        (
+            with(json!({"kind": "toaster"})),
+            400,
+            "kind must be container or device",
+        ),
+        (
+            with(json!({"kind": "device"})),
+            400,
+            "device_id is required for kind device",
+        ),
         (
             with(json!({"device_id": device, "egress_ip_id": nobody})),
             400,
             "egress IPs apply to container hosts only",
         ),
-        (with(json!({"memory_limit_mb": 255})), 400, "memory_limit_mb is out of range"),
-        (with(json!({"cpu_limit": 256.1})), 400, "cpu_limit is out of range"),
-        (with(json!({"disk_limit_gb": -1})), 400, "disk_limit_gb is out of range"),
-        (with(json!({"slot_key": "Desk"})), 400, "slot_key is not valid"),
-        (with(json!({"slot_key": "x".repeat(33)})), 400, "slot_key is not valid"),
-        (with(json!({"timezone": "Mars/Olympus"})), 400, "timezone is not valid"),
+        (
+            with(json!({"memory_limit_mb": 255})),
+            400,
+            "memory_limit_mb is out of range",
+        ),
+        (
+            with(json!({"cpu_limit": 256.1})),
+            400,
+            "cpu_limit is out of range",
+        ),
+        (
+            with(json!({"disk_limit_gb": -1})),
+            400,
+            "disk_limit_gb is out of range",
+        ),
+        (
+            with(json!({"slot_key": "Desk"})),
+            400,
+            "slot_key is not valid",
+        ),
+        (
+            with(json!({"slot_key": "x".repeat(33)})),
+            400,
+            "slot_key is not valid",
+        ),
+        (
+            with(json!({"timezone": "Mars/Olympus"})),
+            400,
+            "timezone is not valid",
+        ),
         (json!({ "user_id": nobody }), 404, "user not found"),
         (json!({"user_id": "x"}), 404, "user not found"),
-        (with(json!({ "egress_ip_id": nobody })), 404, "egress ip not found"),
-        (with(json!({"egress_ip_id": "x"})), 404, "egress ip not found"),
-        (with(json!({ "device_id": nobody })), 404, "device not found"),
+        (
+            with(json!({ "egress_ip_id": nobody })),
+            404,
+            "egress ip not found",
+        ),
+        (
+            with(json!({"egress_ip_id": "x"})),
+            404,
+            "egress ip not found",
+        ),
+        (
+            with(json!({ "device_id": nobody })),
+            404,
+            "device not found",
+        ),
         (with(json!({"device_id": "x"})), 404, "device not found"),
         (with(json!({"region": "nowhere"})), 404, "region not found"),
     ];
@@ -185,7 +235,10 @@ pub(crate) async fn without_an_engine_the_tasks_say_so(world: &World<'_>) {
     assert_eq!(created["kind"], "create_host");
     assert_eq!(created["requested_by"], "admin");
     assert_eq!(created["status"], "succeeded");
-    assert_eq!((&created["error_code"], &created["error_message"]), (&json!(""), &json!("")));
+    assert_eq!(
+        (&created["error_code"], &created["error_message"]),
+        (&json!(""), &json!(""))
+    );
     assert_eq!(status(world, &host).await, "stopped");
 
     let started = ended(world, &act(world, &host, "start").await).await;
@@ -222,19 +275,31 @@ pub(crate) async fn without_an_engine_the_tasks_say_so(world: &World<'_>) {
     // Bound as it is made, it has to start, and cannot.
     let other = world.egress_ip().await;
     let second = make(world, json!({"slot_key": "second", "egress_ip_id": other})).await;
-    assert_eq!(ended(world, &second.task).await["error_code"], "host_action_failed");
+    assert_eq!(
+        ended(world, &second.task).await["error_code"],
+        "host_action_failed"
+    );
     let sheet = shown(world, &second).await;
     assert_eq!(sheet["bindings"][0]["egress_ip"]["id"], other.as_str());
     let list = world.get(HOSTS).await.json();
     let listed = &list["hosts"][0];
     assert_eq!(listed["egress_ip_label"], "exit");
-    assert_eq!(listed["egress_ip_address"], sheet["bindings"][0]["egress_ip"]["ip_address"]);
+    assert_eq!(
+        listed["egress_ip_address"],
+        sheet["bindings"][0]["egress_ip"]["ip_address"]
+    );
 }
 
 pub(crate) async fn a_host_that_runs_is_not_deleted_without_force(world: &World<'_>) {
     let host = make(world, json!({})).await;
     ended(world, &host.task).await;
-    let row = world.bed.registry.host(host.host_id()).await.unwrap().unwrap();
+    let row = world
+        .bed
+        .registry
+        .host(host.host_id())
+        .await
+        .unwrap()
+        .unwrap();
     world.set_host_status(&row, "running").await;
     refused(
         &world.delete(&host.path()).await,
@@ -247,7 +312,10 @@ pub(crate) async fn a_host_that_runs_is_not_deleted_without_force(world: &World<
         "host is running, stop it first or use force=true",
     );
     let gone = world.delete(&format!("{}?force=true", host.path())).await;
-    assert_eq!((gone.status, gone.body.as_str()), (200, "{\"status\":\"deleted\"}\n"));
+    assert_eq!(
+        (gone.status, gone.body.as_str()),
+        (200, "{\"status\":\"deleted\"}\n")
+    );
     refused(&world.get(&host.path()).await, 404, "host not found");
     let events = world.events("type=admin.host.delete").await;
     assert_eq!(events[0]["level"], "warn");
@@ -257,12 +325,16 @@ pub(crate) async fn a_host_that_runs_is_not_deleted_without_force(world: &World<
 
 pub(crate) async fn policies_are_set(world: &World<'_>) {
     let host = make(world, json!({})).await;
-    let reply = world.patch(&host.path(), json!({"direct_tcpip_allowed": true})).await;
+    let reply = world
+        .patch(&host.path(), json!({"direct_tcpip_allowed": true}))
+        .await;
     assert_eq!(
         reply.json(),
         json!({"host_id": host.id, "recording_required": false, "direct_tcpip_allowed": true})
     );
-    let reply = world.patch(&host.path(), json!({"recording_required": true})).await;
+    let reply = world
+        .patch(&host.path(), json!({"recording_required": true}))
+        .await;
     assert_eq!(
         reply.json(),
         json!({"host_id": host.id, "recording_required": true, "direct_tcpip_allowed": true})

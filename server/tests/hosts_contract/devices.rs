@@ -30,19 +30,32 @@ pub(crate) async fn a_device_is_adopted_and_only_unassigned(world: &World<'_>) {
     assert_eq!(made["slot_key"], format!("device-{}", host.short_id));
     assert_eq!(made["timezone"], "");
     assert_eq!(made["home_volume_name"], "");
-    assert_eq!((&made["memory_limit_mb"], &made["cpu_limit"]), (&json!(0), &json!(0.0)));
+    assert_eq!(
+        (&made["memory_limit_mb"], &made["cpu_limit"]),
+        (&json!(0), &json!(0.0))
+    );
     assert_eq!(sheet["connection_info"].get("vnc_url"), None);
     let shown_device = &sheet["device"];
     assert_eq!(
         keys(shown_device),
-        ["client_id", "connected", "forwards", "hardware", "hostname", "name"]
+        [
+            "client_id",
+            "connected",
+            "forwards",
+            "hardware",
+            "hostname",
+            "name"
+        ]
     );
     assert_eq!(shown_device["client_id"], device.as_str());
     assert_eq!(shown_device["connected"], false);
     assert_eq!(shown_device["hardware"], json!({"model": "Pi"}));
     let forward = &shown_device["forwards"][0];
     assert_eq!(keys(forward), ["local_port", "node", "public_port"]);
-    assert_eq!((&forward["local_port"], &forward["node"]), (&json!(22), &json!("local")));
+    assert_eq!(
+        (&forward["local_port"], &forward["node"]),
+        (&json!(22), &json!("local"))
+    );
     let listed = world.get(HOSTS).await.json();
     assert_eq!(listed["hosts"][0]["docker_status"], "exited");
 
@@ -65,7 +78,13 @@ pub(crate) async fn a_device_is_adopted_and_only_unassigned(world: &World<'_>) {
     // It may be assigned again, and goes with the device then.
     let second = make(world, json!({"device_id": device})).await;
     assert_ne!(second.short_id, host.short_id);
-    assert_eq!(world.bed.code("delete_client", &[("client_id", &device)]).await, 0);
+    assert_eq!(
+        world
+            .bed
+            .code("delete_client", &[("client_id", &device)])
+            .await,
+        0
+    );
     refused(&world.get(&second.path()).await, 404, "host not found");
 }
 
@@ -80,7 +99,10 @@ pub(crate) async fn start_and_stop_steer_the_tunnel(world: &World<'_>) {
     assert_eq!(status(world, &host).await, "running");
     let sheet = shown(world, &host).await;
     assert_eq!(sheet["device"]["connected"], true);
-    assert_eq!(world.get(HOSTS).await.json()["hosts"][0]["docker_status"], "running");
+    assert_eq!(
+        world.get(HOSTS).await.json()["hosts"][0]["docker_status"],
+        "running"
+    );
     let events = world.events(&format!("host_id={}", host.id)).await;
     let mut kinds: Vec<String> = events.iter().map(|event| text(event, "type")).collect();
     kinds.reverse();
@@ -110,7 +132,10 @@ pub(crate) async fn start_and_stop_steer_the_tunnel(world: &World<'_>) {
     assert_eq!(status(world, &host).await, "stopped");
     let one = [("client_id", device.as_str())];
     let listed = world.bed.list(&world.bed.key).await;
-    let item = listed.iter().find(|item| item["client_id"] == device).unwrap();
+    let item = listed
+        .iter()
+        .find(|item| item["client_id"] == device)
+        .unwrap();
     assert_eq!(item["tunnel_open"], false);
     // The same wish by the other surface: the host follows its tunnel.
     line.down().await;
@@ -137,7 +162,13 @@ pub(crate) async fn a_rebuild_gives_new_ports_and_keeps_the_identity(world: &Wor
     );
     let id = device_id(&device);
     let before = world.bed.registry.device(id).await.unwrap().unwrap();
-    let hash = world.bed.registry.host(host.host_id()).await.unwrap().unwrap();
+    let hash = world
+        .bed
+        .registry
+        .host(host.host_id())
+        .await
+        .unwrap()
+        .unwrap();
     line.down().await;
     let rebuild = act(world, &host, "rebuild").await;
     crate::place::until(world, &rebuild, "running").await;
@@ -160,13 +191,25 @@ pub(crate) async fn a_rebuild_gives_new_ports_and_keeps_the_identity(world: &Wor
     assert!(changed(&after));
     assert_eq!(after.forwards[0].id, before.forwards[0].id);
     assert_ne!(
-        after.forwards[0].link_token.as_ref().map(|token| token.expose().clone()),
-        before.forwards[0].link_token.as_ref().map(|token| token.expose().clone())
+        after.forwards[0]
+            .link_token
+            .as_ref()
+            .map(|token| token.expose().clone()),
+        before.forwards[0]
+            .link_token
+            .as_ref()
+            .map(|token| token.expose().clone())
     );
     assert_eq!(after.name, before.name);
     assert_eq!(after.public_key, before.public_key);
     assert!(after.public_key.is_some());
-    let now = world.bed.registry.host(host.host_id()).await.unwrap().unwrap();
+    let now = world
+        .bed
+        .registry
+        .host(host.host_id())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(now.entry_password_hash != hash.entry_password_hash);
     assert_eq!(now.short_id, host.short_id);
     line.down().await;

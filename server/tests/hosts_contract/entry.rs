@@ -10,16 +10,23 @@ use crate::world::{PASSWORD, World, keys, person_until, refused, text};
 
 async fn enter(world: &World<'_>, id: &str, password: &str) -> Reply {
     let path = format!("/v1/entry/{id}/auth");
-    world.ask("", "POST", &path, &json!({ "password": password })).await
+    world
+        .ask("", "POST", &path, &json!({ "password": password }))
+        .await
 }
 
 pub(crate) async fn a_script_comes_for_any_id(world: &World<'_>) {
     for (id, inside) in [
-        (world.user.user.short_id.as_str(), world.user.user.short_id.as_str()),
+        (
+            world.user.user.short_id.as_str(),
+            world.user.user.short_id.as_str(),
+        ),
         ("nobody", "nobody"),
         ("%27%3Btouch%20x%3B%27", "%27%3Btouch%20x%3B%27"),
     ] {
-        let script = world.ask("", "GET", &format!("/entry/{id}"), &Value::Null).await;
+        let script = world
+            .ask("", "GET", &format!("/entry/{id}"), &Value::Null)
+            .await;
         assert_eq!(script.status, 200);
         assert_eq!(
             script.header("content-type"),
@@ -52,7 +59,14 @@ pub(crate) async fn a_password_for_one_login_is_given(world: &World<'_>) {
         let ready = reply.json();
         assert_eq!(
             keys(&ready),
-            ["ssh_host", "ssh_host_key", "ssh_pass", "ssh_port", "ssh_user", "status"]
+            [
+                "ssh_host",
+                "ssh_host_key",
+                "ssh_pass",
+                "ssh_port",
+                "ssh_user",
+                "status"
+            ]
         );
         assert_eq!(ready["status"], "ready");
         assert_eq!(ready["ssh_user"], host.short_id.as_str());
@@ -68,13 +82,28 @@ pub(crate) async fn a_password_for_one_login_is_given(world: &World<'_>) {
     // Only hashes are kept.
     let registry = &world.bed.registry;
     let one = moorline_protocol::Secret::new(seen[0].clone());
-    assert!(registry.take_one_time_password(host.host_id(), &one).await.unwrap());
-    assert!(!registry.take_one_time_password(host.host_id(), &one).await.unwrap());
+    assert!(
+        registry
+            .take_one_time_password(host.host_id(), &one)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !registry
+            .take_one_time_password(host.host_id(), &one)
+            .await
+            .unwrap()
+    );
     // Another entry password ends those that were not used.
     let path = format!("{}/rotate-ssh-password", host.path());
     assert_eq!(world.post(&path, Value::Null).await.status, 200);
     let two = moorline_protocol::Secret::new(seen[1].clone());
-    assert!(!registry.take_one_time_password(host.host_id(), &two).await.unwrap());
+    assert!(
+        !registry
+            .take_one_time_password(host.host_id(), &two)
+            .await
+            .unwrap()
+    );
     line.down().await;
 }
 
@@ -85,15 +114,30 @@ pub(crate) async fn every_refusal_has_its_text(world: &World<'_>) {
         let reply = world.ask("", "POST", &path, &body).await;
         refused(&reply, 400, "password is required");
     }
-    refused(&enter(world, &id, "wrong").await, 401, "invalid credentials");
-    refused(&enter(world, "nobody", PASSWORD).await, 401, "invalid credentials");
+    refused(
+        &enter(world, &id, "wrong").await,
+        401,
+        "invalid credentials",
+    );
+    refused(
+        &enter(world, "nobody", PASSWORD).await,
+        401,
+        "invalid credentials",
+    );
     // The name of a user is no short id.
     let name = &world.user.user.username;
-    refused(&enter(world, name, PASSWORD).await, 401, "invalid credentials");
+    refused(
+        &enter(world, name, PASSWORD).await,
+        401,
+        "invalid credentials",
+    );
     let nothing = enter(world, &id, PASSWORD).await;
     assert_eq!(
         (nothing.status, nothing.body.as_str()),
-        (404, "{\"error\":\"no host assigned\",\"status\":\"no_host\"}\n")
+        (
+            404,
+            "{\"error\":\"no host assigned\",\"status\":\"no_host\"}\n"
+        )
     );
     let host = make(world, json!({})).await;
     // The entry password is for SSH, not for the link.
@@ -112,7 +156,11 @@ pub(crate) async fn every_refusal_has_its_text(world: &World<'_>) {
         .await
         .unwrap();
     for user in [over, off] {
-        refused(&enter(world, &user.short_id, "wrong").await, 401, "invalid credentials");
+        refused(
+            &enter(world, &user.short_id, "wrong").await,
+            401,
+            "invalid credentials",
+        );
         refused(
             &enter(world, &user.short_id, PASSWORD).await,
             403,

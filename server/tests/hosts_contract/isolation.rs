@@ -14,10 +14,26 @@ const ADMIN: [(&str, &str, Option<&str>); 14] = [
     ("GET", "/v1/admin/hosts/{host}", Some("host not found")),
     ("PATCH", "/v1/admin/hosts/{host}", Some("host not found")),
     ("DELETE", "/v1/admin/hosts/{host}", Some("host not found")),
-    ("DELETE", "/v1/admin/hosts/{host}?force=true", Some("host not found")),
-    ("POST", "/v1/admin/hosts/{host}/start", Some("host not found")),
-    ("POST", "/v1/admin/hosts/{host}/stop", Some("host not found")),
-    ("POST", "/v1/admin/hosts/{host}/rebuild", Some("host not found")),
+    (
+        "DELETE",
+        "/v1/admin/hosts/{host}?force=true",
+        Some("host not found"),
+    ),
+    (
+        "POST",
+        "/v1/admin/hosts/{host}/start",
+        Some("host not found"),
+    ),
+    (
+        "POST",
+        "/v1/admin/hosts/{host}/stop",
+        Some("host not found"),
+    ),
+    (
+        "POST",
+        "/v1/admin/hosts/{host}/rebuild",
+        Some("host not found"),
+    ),
     (
         "POST",
         "/v1/admin/hosts/{host}/rotate-ssh-password",
@@ -25,7 +41,11 @@ const ADMIN: [(&str, &str, Option<&str>); 14] = [
     ),
     ("GET", "/v1/admin/tasks", None),
     ("GET", "/v1/admin/sessions-log", None),
-    ("GET", "/v1/admin/sessions-log/{host}", Some("session not found")),
+    (
+        "GET",
+        "/v1/admin/sessions-log/{host}",
+        Some("session not found"),
+    ),
     (
         "GET",
         "/v1/admin/sessions-log/{host}/recording",
@@ -80,7 +100,9 @@ pub(crate) async fn users_reach_nothing_of_the_administrators(world: &World<'_>)
     let before = everything(world).await;
     for (method, template, _) in ADMIN {
         let path = path(template, &host);
-        let reply = world.ask(&world.user.token, method, &path, &json!({})).await;
+        let reply = world
+            .ask(&world.user.token, method, &path, &json!({}))
+            .await;
         refused(&reply, 403, "insufficient permissions");
     }
     assert_eq!(everything(world).await, before);
@@ -120,9 +142,18 @@ pub(crate) async fn another_account_is_as_if_it_were_not(world: &World<'_>) {
     // Nothing of this account goes into a host of the other.
     let own = world.stranger.user.id.to_string();
     for (wish, words) in [
-        (json!({"user_id": world.user.user.id.to_string()}), "user not found"),
-        (json!({"user_id": own, "device_id": device}), "device not found"),
-        (json!({"user_id": own, "egress_ip_id": egress_ip}), "egress ip not found"),
+        (
+            json!({"user_id": world.user.user.id.to_string()}),
+            "user not found",
+        ),
+        (
+            json!({"user_id": own, "device_id": device}),
+            "device not found",
+        ),
+        (
+            json!({"user_id": own, "egress_ip_id": egress_ip}),
+            "egress ip not found",
+        ),
     ] {
         let reply = world.ask(stranger, "POST", HOSTS, &wish).await;
         refused(&reply, 404, words);
@@ -142,7 +173,9 @@ pub(crate) async fn another_user_is_forbidden(world: &World<'_>) {
         let reply = world.ask(&other.token, method, &nobody, &json!({})).await;
         refused(&reply, 404, "host not found");
     }
-    let reply = world.ask(&other.token, "GET", "/v1/user/hosts", &Value::Null).await;
+    let reply = world
+        .ask(&other.token, "GET", "/v1/user/hosts", &Value::Null)
+        .await;
     assert_eq!(reply.json(), json!({"hosts": []}));
     assert_eq!(everything(world).await, before);
 }

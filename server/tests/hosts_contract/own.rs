@@ -38,7 +38,10 @@ pub(crate) async fn users_see_their_hosts(world: &World<'_>) {
         ]
     );
     assert_eq!(sheet["egress_bindings"][0]["tunnel_type"], "wireguard");
-    assert_eq!(sheet["egress_bindings"][0]["ip_address"], hosts[0]["egress_ip"]);
+    assert_eq!(
+        sheet["egress_bindings"][0]["ip_address"],
+        hosts[0]["egress_ip"]
+    );
     assert_eq!(
         sheet["connection_info"]["vnc_url"],
         format!("http://h:8080/v1/user/hosts/{}/vnc/vnc.html", container.id)
@@ -55,7 +58,9 @@ pub(crate) async fn users_rebuild_their_hosts(world: &World<'_>) {
     let host = make(world, json!({})).await;
     ended(world, &host.task).await;
     let path = format!("/v1/user/hosts/{}/rebuild", host.id);
-    let reply = world.ask(&world.user.token, "POST", &path, &Value::Null).await;
+    let reply = world
+        .ask(&world.user.token, "POST", &path, &Value::Null)
+        .await;
     assert_eq!(reply.status, 202, "{}", reply.body);
     assert_eq!(keys(&reply.json()), ["status", "task_id"]);
     let id = text(&reply.json(), "task_id");

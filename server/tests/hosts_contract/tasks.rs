@@ -62,7 +62,13 @@ pub(crate) async fn waiting_tasks_go_with_their_host(world: &World<'_>) {
     let start = act(world, &host, "start").await;
     until(world, &start, "running").await;
     let stop = act(world, &host, "stop").await;
-    assert_eq!(world.delete(&format!("/v1/admin/users/{user}")).await.status, 204);
+    assert_eq!(
+        world
+            .delete(&format!("/v1/admin/users/{user}"))
+            .await
+            .status,
+        204
+    );
     assert_eq!(ended(world, &stop).await["status"], "canceled");
 }
 

@@ -67,7 +67,9 @@ pub(super) async fn auth(
     Path(id): Path<String>,
     OptionalJson(credentials): OptionalJson<Credentials>,
 ) -> Result<Response, Refusal> {
-    let password = credentials.password.filter(|text| !text.expose().is_empty());
+    let password = credentials
+        .password
+        .filter(|text| !text.expose().is_empty());
     let password = password.ok_or(Refusal::bad("password is required"))?;
     let (user, host) = match meant(&api, &id).await? {
         Some((user, host)) => (Some(user), host),

@@ -195,7 +195,10 @@ pub(super) async fn show(
 async fn bindings(api: &Api, host: &Host) -> Result<Vec<BoundEgress>, Refusal> {
     let mut shown = Vec::new();
     for binding in api.registry().bindings_of(host.id).await? {
-        let egress = api.registry().egress_ip(host.account, binding.egress_ip).await?;
+        let egress = api
+            .registry()
+            .egress_ip(host.account, binding.egress_ip)
+            .await?;
         if let Some(egress) = egress {
             shown.push(BoundEgress {
                 binding_id: binding.id.to_string(),
@@ -302,7 +305,12 @@ pub(super) async fn rotate_password(
     }
     api.0.parts.hosts.changed();
     let verb = "got another entry password".to_owned();
-    audit::note(&api, &operator, deed("admin.host.ssh_password_rotated", &host, verb)).await;
+    audit::note(
+        &api,
+        &operator,
+        deed("admin.host.ssh_password_rotated", &host, verb),
+    )
+    .await;
     let new_password = password.expose();
     Ok(json(StatusCode::OK, &NewPassword { new_password }))
 }

@@ -99,8 +99,20 @@ mod tests {
 
     #[test]
     fn what_would_break_out_of_a_command_is_not_repeated() {
-        let own = ("https://moor.example.org:8443".to_owned(), "moor.example.org".to_owned());
-        for odd in ["h;rm -rf /", "$(x)", "a'b", "-oProxy", "", "h h", "h/../x", "h\"x"] {
+        let own = (
+            "https://moor.example.org:8443".to_owned(),
+            "moor.example.org".to_owned(),
+        );
+        for odd in [
+            "h;rm -rf /",
+            "$(x)",
+            "a'b",
+            "-oProxy",
+            "",
+            "h h",
+            "h/../x",
+            "h\"x",
+        ] {
             assert_eq!(of(Some(odd)), own, "{odd}");
         }
         assert_eq!(of(None), own);

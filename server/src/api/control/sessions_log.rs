@@ -17,9 +17,7 @@ use super::access::Operator;
 use super::answer::{Refusal, json};
 use super::audit::{self, Deed};
 use crate::api::Api;
-use crate::registry::model::{
-    AccountId, DeviceId, HostId, OperatorSession, SessionFilter, UserId,
-};
+use crate::registry::model::{AccountId, DeviceId, HostId, OperatorSession, SessionFilter, UserId};
 
 /// Sessions in a page unless asked for fewer or more.
 const DEFAULT_LIMIT: u64 = 50;
@@ -105,7 +103,10 @@ pub(super) async fn recording(
         user: Some(session.user),
         host: session.host,
         task: None,
-        message: format!("recording of {} on {} read", session.username, session.target),
+        message: format!(
+            "recording of {} on {} read",
+            session.username, session.target
+        ),
         metadata: json!({ "session_id": session.id.to_string() }),
     };
     audit::note(&api, &operator, deed).await;

@@ -15,7 +15,6 @@ use super::{Accepted, Connection};
 use crate::registry::error::RegistryError;
 use crate::registry::model::{AccountId, NewEvent, PublicKey, Timestamp};
 
-
 impl Connection {
     /// Who would be logged in with that key?
     pub(super) async fn judge_key(

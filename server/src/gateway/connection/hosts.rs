@@ -134,11 +134,7 @@ pub(super) async fn cut_when_ended(
         () = gone.cancelled() => return,
     };
     info!(reason, "login ended");
-    let goodbye = handle.disconnect(
-        Disconnect::ByApplication,
-        reason.to_owned(),
-        String::new(),
-    );
+    let goodbye = handle.disconnect(Disconnect::ByApplication, reason.to_owned(), String::new());
     if timeout(GOODBYE_TIMEOUT, goodbye).await.is_ok()
         && timeout(GOODBYE_TIMEOUT, gone.cancelled()).await.is_ok()
     {

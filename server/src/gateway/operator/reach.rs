@@ -231,7 +231,11 @@ mod tests {
             direct_tcpip_allowed,
         };
         assert_eq!(may_go_around(policy(false, true)), Ok(()));
-        for closed in [policy(false, false), policy(true, true), policy(true, false)] {
+        for closed in [
+            policy(false, false),
+            policy(true, true),
+            policy(true, false),
+        ] {
             assert!(may_go_around(closed).is_err(), "{closed:?}");
         }
     }

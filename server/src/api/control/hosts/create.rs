@@ -101,8 +101,8 @@ pub(in crate::api::control) async fn create(
     let made = api.registry().order_host(order).await;
     let (host, task) = made.map_err(refused)?;
     api.0.parts.hosts.task_queued();
-    let deed = deed("admin.host.create", &host, "made".to_owned())
-        .with("task_id", task.id.to_string());
+    let deed =
+        deed("admin.host.create", &host, "made".to_owned()).with("task_id", task.id.to_string());
     audit::note(&api, &operator, deed).await;
     let created = Created {
         task_id: task.id.to_string(),
@@ -289,7 +289,10 @@ mod tests {
     #[test]
     fn limits_have_defaults_and_ranges() {
         let usual = limits(None, Some(0.0), Some(0)).unwrap();
-        assert_eq!((usual.memory_mb, usual.cpus, usual.disk_gb), (4096, 2.0, 20));
+        assert_eq!(
+            (usual.memory_mb, usual.cpus, usual.disk_gb),
+            (4096, 2.0, 20)
+        );
         for edge in [(256, 0.1, 1), (1_048_576, 256.0, 65_536)] {
             let (memory, cpus, disk) = edge;
             assert!(limits(Some(memory), Some(cpus), Some(disk)).is_ok());

@@ -52,7 +52,10 @@ pub(in crate::api::control) async fn list(
     State(api): State<Api>,
     operator: Operator,
 ) -> Result<Response, Refusal> {
-    let views = api.registry().host_views(HostsOf::User(operator.0.id)).await?;
+    let views = api
+        .registry()
+        .host_views(HostsOf::User(operator.0.id))
+        .await?;
     let hosts = views
         .into_iter()
         .map(|view| Listed {

@@ -31,10 +31,21 @@ fn values_stand_in_quotes_at_the_head() {
 
 #[test]
 fn nothing_breaks_out_of_the_quotes() {
-    for id in ["x'; touch /tmp/owned; '", "$(id)", "`id`", "a\nb", "../..", "\u{e4}"] {
+    for id in [
+        "x'; touch /tmp/owned; '",
+        "$(id)",
+        "`id`",
+        "a\nb",
+        "../..",
+        "\u{e4}",
+    ] {
         let text = render(Script::Entry { id }, &origin("http://h"), None);
         let line = text.lines().find(|line| line.starts_with("ID=")).unwrap();
-        let inner = line.strip_prefix("ID='").unwrap().strip_suffix('\'').unwrap();
+        let inner = line
+            .strip_prefix("ID='")
+            .unwrap()
+            .strip_suffix('\'')
+            .unwrap();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_%".contains(c);
         assert!(inner.chars().all(plain), "{line}");
     }
