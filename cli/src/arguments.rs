@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_key, completions, device, key, login, logout, profile, ssh, ssh_config, version, whoami,
+    api_key, audit, completions, device, host, key, login, logout, profile, ssh, ssh_config, task,
+    version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -36,6 +37,12 @@ enum Command {
     Profile(profile::Command),
     #[command(subcommand)]
     Device(device::Command),
+    #[command(subcommand)]
+    Host(host::Command),
+    #[command(subcommand)]
+    Task(task::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     #[command(subcommand)]
     Key(key::Command),
     Ssh(ssh::Arguments),
@@ -71,6 +78,9 @@ impl Arguments {
             Command::Logout(_) => logout::run(&context()?),
             Command::Profile(command) => profile::run(&context()?, command),
             Command::Device(command) => device::run(&context()?.session()?, command).await,
+            Command::Host(command) => host::run(&context()?.session()?, command).await,
+            Command::Task(command) => task::run(&context()?.session()?, command).await,
+            Command::Audit(command) => audit::run(&context()?.session()?, command).await,
             Command::Key(command) => key::run(&context()?.session()?, command).await,
             Command::Ssh(arguments) => ssh::run(context()?.session()?, arguments).await,
             Command::SshConfig(arguments) => ssh_config::run(&context()?, arguments).await,

@@ -98,6 +98,8 @@ struct Shared {
     refused_calls: RateLimiter<IpAddr>,
     /// Makes the SSH keys that people ask for.
     key_maker: KeyMaker,
+    /// Connections to desktops of hosts.
+    desktops: control::Desktops,
 }
 
 /// Where a request came from; put into its extensions by the listener.
@@ -124,6 +126,7 @@ impl Api {
             device_calls: RateLimiter::new(),
             refused_calls: RateLimiter::new(),
             key_maker: KeyMaker::default(),
+            desktops: control::Desktops::default(),
         }))
     }
 

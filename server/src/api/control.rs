@@ -12,6 +12,7 @@
 //! | [`egress_ips`], [`bindings`] | ways out for hosts |
 //! | [`hosts`], [`tasks`] | users' machines and the work on them |
 //! | [`bootstrap`], [`entry`], [`shell_script`] | ways in for people with nothing but a password, and their scripts |
+//! | [`vnc`] | the desktop of a host in the browser |
 //! | [`sessions_log`] | who reached what over SSH |
 //! | [`origin`] | under which address a request reached us |
 //! | [`events`], [`audit`] | what happened, read and written |
@@ -21,7 +22,7 @@
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 
 use super::Api;
 
@@ -49,6 +50,9 @@ mod ssh_keys;
 mod tasks;
 pub mod token;
 mod users;
+mod vnc;
+
+pub(super) use vnc::Desktops;
 
 /// The routes of this surface.
 pub(super) fn routes(api: &Api) -> Router<Api> {
@@ -107,6 +111,10 @@ fn hosts() -> Router<Api> {
             "/v1/admin/hosts/{host}/rotate-ssh-password",
             post(hosts::rotate_password),
         )
+        .route("/v1/admin/hosts/{host}/vnc/", any(vnc::admin))
+        .route("/v1/admin/hosts/{host}/vnc/{*path}", any(vnc::admin))
+        .route("/v1/user/hosts/{host}/vnc/", any(vnc::user))
+        .route("/v1/user/hosts/{host}/vnc/{*path}", any(vnc::user))
         .route("/v1/admin/tasks", get(tasks::list))
         .route("/v1/admin/sessions-log", get(sessions_log::list))
         .route("/v1/admin/sessions-log/{session}", get(sessions_log::show))

@@ -13,6 +13,8 @@ use utoipa::openapi::{
     PathsBuilder, Required, ResponseBuilder, SecurityRequirement, Type,
 };
 
+mod hosts;
+
 /// Name, whether it is required, meaning.
 type Parameter = (&'static str, bool, &'static str);
 
@@ -265,11 +267,13 @@ fn openapi() -> OpenApi {
         .title("Moorline")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Enrols devices and reaches them."));
-    OpenApiBuilder::new()
+    let mut document = OpenApiBuilder::new()
         .info(info.build())
         .paths(paths.build())
         .components(Some(schemes.build()))
-        .build()
+        .build();
+    document.merge(hosts::document());
+    document
 }
 
 fn provisioning(
