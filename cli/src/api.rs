@@ -50,6 +50,7 @@ struct Call<'a> {
     method: Method,
     path: &'a [&'a str],
     query: &'a [(&'a str, String)],
+    max_answer: usize,
 }
 
 /// The shape of errors on this surface.
@@ -100,6 +101,7 @@ impl Api {
             method: Method::GET,
             path,
             query,
+            max_answer: MAX_ANSWER,
         };
         let answer = self.send(&call, None::<&()>).await?;
         self.parse(&call, &answer)
@@ -118,18 +120,47 @@ impl Api {
             method,
             path,
             query: &[],
+            max_answer: MAX_ANSWER,
         };
         let answer = self.send(&call, Some(body)).await?;
         self.parse(&call, &answer)
     }
 
+    /// GETs `path` as it comes, at most `most` bytes.
+    pub(crate) async fn download(
+        &self,
+        attempt: &str,
+        path: &[&str],
+        most: usize,
+    ) -> anyhow::Result<Vec<u8>> {
+        let call = Call {
+            attempt,
+            method: Method::GET,
+            path,
+            query: &[],
+            max_answer: most,
+        };
+        Ok(self.send(&call, None::<&()>).await?)
+    }
+
     /// DELETEs `path`.
     pub(crate) async fn delete(&self, attempt: &str, path: &[&str]) -> anyhow::Result<()> {
+        self.delete_with(attempt, path, &[]).await
+    }
+
+    /// DELETEs `path` with a query.
+    pub(crate) async fn delete_with(
+        &self,
+        attempt: &str,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> anyhow::Result<()> {
         let call = Call {
             attempt,
             method: Method::DELETE,
             path,
-            query: &[],
+            query,
+            max_answer: MAX_ANSWER,
         };
         self.send(&call, None::<&()>).await?;
         Ok(())
@@ -142,6 +173,7 @@ impl Api {
             method: Method::GET,
             path,
             query: &[],
+            max_answer: MAX_ANSWER,
         };
         self.send(&call, None::<&()>).await?;
         Ok(())
@@ -178,8 +210,9 @@ impl Api {
             .await
             .map_err(|e| self.unreachable(call, e))?
         {
-            if answer.len() + chunk.len() > MAX_ANSWER {
-                let message = format!("{}: the answer is over {MAX_ANSWER} bytes", call.attempt);
+            if answer.len() + chunk.len() > call.max_answer {
+                let most = call.max_answer;
+                let message = format!("{}: the answer is over {most} bytes", call.attempt);
                 return Err(Failure::new(Exit::Failed, message));
             }
             answer.extend_from_slice(&chunk);

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_client, api_key, completions, device, egress, event, expose, key, key_binding, link, login,
-    logout, node, profile, session, ssh, ssh_config, user, version, whoami,
+    api_client, api_key, audit, completions, device, egress, event, expose, host, key, key_binding,
+    link, login, logout, node, profile, session, ssh, ssh_config, task, user, version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -41,6 +41,12 @@ enum Command {
     Session(session::Command),
     #[command(subcommand)]
     Node(node::Command),
+    #[command(subcommand)]
+    Host(host::Command),
+    #[command(subcommand)]
+    Task(task::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     #[command(subcommand)]
     Key(key::Command),
     Link(link::Arguments),
@@ -91,6 +97,9 @@ impl Arguments {
             Command::Device(command) => device::run(&context()?.session()?, command).await,
             Command::Session(command) => session::run(&context()?.session()?, command).await,
             Command::Node(command) => node::run(&context()?.session()?, command).await,
+            Command::Host(command) => host::run(&context()?.session()?, command).await,
+            Command::Task(command) => task::run(&context()?.session()?, command).await,
+            Command::Audit(command) => audit::run(&context()?.session()?, command).await,
             Command::Key(command) => key::run(&context()?.session()?, command).await,
             Command::KeyBinding(command) => key_binding::run(&context()?.session()?, command).await,
             Command::Link(arguments) => link::run(context()?.session()?, arguments).await,

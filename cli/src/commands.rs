@@ -2,11 +2,13 @@
 
 pub(crate) mod api_client;
 pub(crate) mod api_key;
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod device;
 pub(crate) mod egress;
 pub(crate) mod event;
 pub(crate) mod expose;
+pub(crate) mod host;
 pub(crate) mod key;
 pub(crate) mod key_binding;
 pub(crate) mod link;
@@ -17,6 +19,7 @@ pub(crate) mod profile;
 pub(crate) mod session;
 pub(crate) mod ssh;
 pub(crate) mod ssh_config;
+pub(crate) mod task;
 pub(crate) mod user;
 pub(crate) mod version;
 pub(crate) mod whoami;

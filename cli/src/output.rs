@@ -71,6 +71,11 @@ impl Output {
         stdout.flush()
     }
 
+    /// Whether somebody looks at stdout.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.format == Format::Human && io::stdout().is_terminal()
+    }
+
     /// Prints a line of data on stdout.
     pub(crate) fn line(&self, text: &str) -> io::Result<()> {
         self.raw(&format!("{}\n", printable(text)))

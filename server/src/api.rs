@@ -27,9 +27,11 @@ use self::key_cache::KeyCache;
 use self::openport::NodeAddresses;
 use crate::config::proxies::TrustedProxies;
 use crate::forward::PublicPorts;
+use crate::hosts::Hosts;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::rate_limit::RateLimiter;
+use crate::recording::Recordings;
 use crate::registry::Registry;
 use crate::registry::model::DeviceId;
 use crate::ssh_identity::KeyMaker;
@@ -66,6 +68,10 @@ pub struct Parts {
     pub logins: LoginLimits,
     /// Makes and reads the tokens of `/v1`.
     pub tokens: Tokens,
+    /// The work on users' hosts.
+    pub hosts: Hosts,
+    /// Recorded sessions.
+    pub recordings: Recordings,
     /// What the server says of itself.
     pub identity: Identity,
     /// What clients of the Openport protocol may do and are told.
@@ -132,6 +138,8 @@ struct Shared {
     key_maker: KeyMaker,
     /// Calls and clicks of the Openport client protocol.
     client_limits: openport::v1::Limits,
+    /// Connections to desktops of hosts.
+    desktops: control::Desktops,
 }
 
 /// Where a request came from; put into its extensions by the listener.
@@ -160,6 +168,7 @@ impl Api {
             refused_calls: RateLimiter::new(),
             key_maker: KeyMaker::default(),
             client_limits: openport::v1::Limits::default(),
+            desktops: control::Desktops::default(),
         }))
     }
 

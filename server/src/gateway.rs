@@ -6,7 +6,8 @@
 //! | [`login`] | pure decisions about who may log in |
 //! | [`device`] | a device's tunnel: forwards, control channel, end |
 //! | [`client`] | what else a device's connection may ask: session channels, forward tunnels |
-//! | [`operator`] | an operator's session on a device |
+//! | [`host_login`] | logins to users' hosts by short id |
+//! | [`operator`], [`tap`] | a person's session on a device: judged, counted and recorded |
 //! | [`upstream`] | the gateway's own login on a device's sshd |
 //! | [`private_key`] | private keys as SSH programs write them |
 //! | [`backlog`], [`relay`], [`ending`] | what waits for the device, bytes both ways, how a session's end is passed on |
@@ -35,10 +36,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::forward::PublicPorts;
+use crate::live_sessions::LiveSessions;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
 use crate::private_file;
 use crate::recent::Recent;
+use crate::recording::Recordings;
 use crate::registry::Registry;
 use crate::tunnels::Tunnels;
 
@@ -50,11 +53,13 @@ mod connection;
 mod control;
 mod device;
 mod ending;
+mod host_login;
 mod login;
 mod operator;
 mod private_key;
 mod relay;
 mod socket;
+mod tap;
 mod upstream;
 mod window;
 
@@ -83,6 +88,8 @@ const MAX_HANDSHAKES: usize = 512;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// Refused logins a minute and address that become events.
+const MAX_RECORDED_REFUSALS: u32 = 10;
 /// How long connections may take to end when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -103,6 +110,8 @@ pub struct GatewayConfig {
     pub legacy_ssh_rsa: bool,
     /// Whether keys that nobody registered may log in.
     pub allow_anonymous_keys: bool,
+    /// Where sessions are recorded, where that is demanded.
+    pub recordings: Recordings,
 }
 
 /// Why the gateway cannot run.
@@ -145,6 +154,8 @@ struct Shared {
     for_others: Arc<Config>,
     handshakes: Arc<Semaphore>,
     logins: LoginLimits,
+    live: LiveSessions,
+    doors: host_login::Doors,
     recorded_refusals: Mutex<Recent<IpAddr>>,
     tasks: TaskTracker,
 }
@@ -159,6 +170,7 @@ impl Gateway {
         registry: Registry,
         passwords: Passwords,
         logins: LoginLimits,
+        live: LiveSessions,
         tunnels: Tunnels,
         ports: PublicPorts,
     ) -> Result<Self, GatewayError> {
@@ -186,6 +198,8 @@ impl Gateway {
             gateway_key: Arc::new(gateway_key),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             logins,
+            live,
+            doors: host_login::Doors::default(),
             recorded_refusals: Mutex::default(),
             tasks: TaskTracker::new(),
         };

@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use rand::RngExt as _;
 
 const LETTERS_AND_DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const CAPITALS_AND_DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const SMALL_AND_DIGITS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const PASSWORD: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!@#$%&*";
 
@@ -55,6 +56,42 @@ pub(crate) fn short_id() -> String {
     text(SMALL_AND_DIGITS, 6)
 }
 
+/// Short id of a host: 6 of `a-z 0-9`, one of them a letter. Names of digits alone are serial names of devices, which
+/// the gateway has to tell from hosts.
+pub(crate) fn host_short_id() -> String {
+    loop {
+        let id = short_id();
+        if id.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return id;
+        }
+    }
+}
+
+/// HTTP name of a forward that had one and gets another: 8 of `a-z 0-9`.
+pub(crate) fn renewed_label() -> String {
+    text(SMALL_AND_DIGITS, 8)
+}
+
+/// Name of a container: `DESKTOP-` or `LAPTOP-` and 7 of `A-Z 0-9` (control contract section 8).
+pub(crate) fn container_name() -> String {
+    let kind = if rand::rng().random::<bool>() {
+        "DESKTOP"
+    } else {
+        "LAPTOP"
+    };
+    format!("{kind}-{}", text(CAPITALS_AND_DIGITS, 7))
+}
+
+/// Entry password of a host: 8 letters and digits (control contract section 8).
+pub(crate) fn entry_password() -> String {
+    text(LETTERS_AND_DIGITS, 8)
+}
+
+/// Password for one login to a host: 24 letters and digits (control contract section 13).
+pub(crate) fn one_time_password() -> String {
+    text(LETTERS_AND_DIGITS, 24)
+}
+
 /// `_api_`, `_key_` or `_acc_` and 18 digits.
 pub(crate) fn id(prefix: &str) -> String {
     let number = rand::rng().random_range(100_000_000_000_000_000_u64..1_000_000_000_000_000_000);
@@ -96,6 +133,13 @@ mod tests {
         assert_eq!(http_label().len(), 8);
         let fixed = link_token_of(&[7; 32]);
         assert_eq!((fixed.len(), fixed == link_token_of(&[7; 32])), (16, true));
+        assert_eq!(entry_password().len(), 8);
+        assert_eq!(one_time_password().len(), 24);
+        assert!(
+            host_short_id()
+                .bytes()
+                .any(|byte| byte.is_ascii_lowercase())
+        );
         assert_ne!(dbid(), dbid());
     }
 }

@@ -9,6 +9,9 @@
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `hosts`, `egress`, `bindings` | users' machines, and how their traffic leaves |
 //! | `login_failures` | wrong passwords, counted |
+//! | `host_orders`, `host_changes`, `tasks` | making, changing and finding them, and the work on them |
+//! | `renewal` | new public ports for a device |
+//! | `operator_sessions` | who reached what |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
 //! | `sessions`, `clients`, `link_clicks`, `binding_tokens` | what the clients of the Openport surface have |
 //! | `keyed_devices` | making devices from their key alone |
@@ -37,6 +40,8 @@ mod entity;
 pub mod error;
 mod events;
 mod first_forward;
+mod host_changes;
+mod host_orders;
 mod hosts;
 mod http_names;
 mod keyed_devices;
@@ -47,11 +52,14 @@ mod migrations;
 pub mod model;
 mod nodes;
 mod open_sessions;
+mod operator_sessions;
 mod ports;
 mod presence;
 mod public_key;
+mod renewal;
 mod sessions;
 mod store;
+mod tasks;
 mod timestamp;
 mod user_changes;
 mod user_keys;
@@ -66,6 +74,7 @@ use crate::master_key::MasterKey;
 pub use clients::{ClientIdentity, Linked, NewClient};
 pub use device_forwards::MAX_FORWARDS;
 use error::{Attempt as _, RegistryError};
+pub use host_changes::HostsOf;
 pub use public_key::InvalidKey;
 pub use sessions::{MAX_SESSIONS, Restart, Session, SessionWish};
 use store::Store;

@@ -25,15 +25,19 @@ use crate::expiry::Expiry;
 use crate::forward::PublicPorts;
 use crate::forward::http::{NameParts, Names};
 use crate::gateway::{Gateway, GatewayConfig, GatewayError};
+use crate::hosts::{Hosts, Place};
 use crate::http::{Http, Listener};
 use crate::lapse;
+use crate::live_sessions::LiveSessions;
 use crate::login_limits::LoginLimits;
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::passwords::{PasswordError, Passwords};
 use crate::presence;
+use crate::recording::Recordings;
 use crate::registry::Registry;
 use crate::registry::error::{ApiClientError, RegistryError, UserError};
 use crate::registry::model::{Node, NodeStatus, Timestamp};
+use crate::retention;
 use crate::tls::{Https, TlsError};
 use crate::tunnels::Tunnels;
 use crate::websocket::{WebSocketParts, WebSockets};
@@ -114,6 +118,9 @@ struct Assembled {
     tunnels: Tunnels,
     ports: PublicPorts,
     gateway: Gateway,
+    hosts: Hosts,
+    live: LiveSessions,
+    recordings: Recordings,
     http: Http,
     listeners: Vec<Listener>,
     names: Option<ServedNames>,
@@ -174,6 +181,9 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         ports_stop.clone(),
     );
     let logins = LoginLimits::new(registry.clone());
+    let live = LiveSessions::default();
+    let recordings = Recordings::new(config.data_file("recordings"));
+    registry.close_sessions(&config.region).await?;
     let gateway = Gateway::bind(
         GatewayConfig {
             listen: listeners::of_gateway(config),
@@ -183,10 +193,12 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
             keepalive_interval: SSH_KEEPALIVE,
             legacy_ssh_rsa: config.legacy_ssh_rsa,
             allow_anonymous_keys: config.allow_anonymous_keys,
+            recordings: recordings.clone(),
         },
         registry.clone(),
         passwords.clone(),
         logins.clone(),
+        live.clone(),
         tunnels.clone(),
         ports.clone(),
     )?;
@@ -196,6 +208,13 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
     registry.put_node(node(config, &identity)).await?;
     let welcome = first_start::prepare(config, &registry, &passwords).await?;
     announce::welcome(&identity, config, welcome);
+    let hosts = Hosts::new(
+        registry.clone(),
+        tunnels.clone(),
+        passwords.clone(),
+        live.clone(),
+        place(config, &identity),
+    );
     let api = Api::new(Parts {
         registry: registry.clone(),
         tunnels: tunnels.clone(),
@@ -203,6 +222,8 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         passwords,
         logins,
         tokens: tokens(config)?,
+        hosts: hosts.clone(),
+        recordings: recordings.clone(),
         identity,
         clients: clients(config),
         metrics: recorder(),
@@ -246,6 +267,9 @@ async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Asse
         tunnels,
         ports,
         gateway,
+        hosts,
+        live,
+        recordings,
         http,
         listeners,
         names,
@@ -264,6 +288,9 @@ async fn run(
         tunnels,
         ports,
         gateway,
+        hosts,
+        live,
+        recordings,
         http,
         listeners,
         names,
@@ -288,6 +315,9 @@ async fn run(
         traffic.clone(),
         stop.clone(),
     ));
+    parts.spawn(live.run(registry.clone(), stop.clone()));
+    parts.spawn(retention::run(registry.clone(), recordings, stop.clone()));
+    parts.spawn(hosts.run(stop.clone()));
     parts.spawn(http.run(listeners, stop.clone()));
     parts.spawn(gateway.run(stop.clone()));
     parts.spawn(sockets.run(stop.clone()));
@@ -405,6 +435,14 @@ fn api_url(config: &Config, listeners: &[Listener], https: bool) -> Result<Strin
     } else {
         format!("{scheme}://{host}:{}", address.port())
     })
+}
+
+fn place(config: &Config, identity: &Identity) -> Place {
+    Place {
+        node: config.region.clone(),
+        ssh_host: identity.public_host.clone(),
+        ssh_port: identity.ssh_port,
+    }
 }
 
 fn node(config: &Config, identity: &Identity) -> Node {

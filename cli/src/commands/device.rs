@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde::Serialize;
 
 use super::expose;
+use crate::commands::host::{PolicyArguments, Switch};
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
@@ -38,6 +39,13 @@ pub(crate) enum Command {
         /// 0 to 10000; 0 is no limit
         #[arg(value_name = "PER_MINUTE", value_parser = clap::value_parser!(u32).range(..=10_000))]
         connections: u32,
+    },
+    /// Say whether sessions are recorded, and whether operators may connect end to end
+    Policy {
+        /// Name or UUID
+        device: String,
+        #[command(flatten)]
+        policy: PolicyArguments,
     },
     /// Cut devices off and refuse them until they are unblocked
     Block {
@@ -99,6 +107,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             device,
             connections,
         } => limit(session, &device, connections).await,
+        Command::Policy { device, policy } => set_policy(session, &device, policy).await,
         Command::Block { devices } => set_state(session, devices, DeviceState::Blocked).await,
         Command::Unblock { devices } => set_state(session, devices, DeviceState::Active).await,
         Command::Rm { devices, yes } => remove(session, devices, yes).await,
@@ -210,6 +219,7 @@ fn sheet(device: &DeviceInfo, now: SystemTime) -> Table {
         table.pair("forward", &text);
     }
     table.pair("visitors", &visitor_limit(device));
+    table.pair("sessions", policy_text(device));
     table.pair("user name", device.username.as_deref().unwrap_or_default());
     table.pair("hostname", device.hostname.as_deref().unwrap_or_default());
     table.pair(
@@ -266,6 +276,33 @@ async fn limit(session: &Session, device: &str, connections: u32) -> anyhow::Res
         output.say(&format!("{name}: {limit}"));
         Ok(())
     })
+}
+
+async fn set_policy(
+    session: &Session,
+    device: &str,
+    policy: PolicyArguments,
+) -> anyhow::Result<()> {
+    let attempt = format!("set the policy of device {device}");
+    let wanted = DeviceChange {
+        recording_required: policy.record.map(Switch::is_on),
+        direct_tcpip_allowed: policy.jump.map(Switch::is_on),
+        ..DeviceChange::default()
+    };
+    let answer = change(session, &attempt, device, &wanted).await?;
+    session.output.data(&answer, |output| {
+        let name = &answer.device.name;
+        output.say(&format!("{name}: {}", policy_text(&answer.device)));
+        Ok(())
+    })
+}
+
+fn policy_text(device: &DeviceInfo) -> &'static str {
+    match (device.recording_required, device.direct_tcpip_allowed) {
+        (true, _) => "sessions are recorded, no direct connections",
+        (false, true) => "sessions are not recorded, direct connections allowed",
+        (false, false) => "sessions are not recorded, no direct connections",
+    }
 }
 
 fn visitor_limit(device: &DeviceInfo) -> String {

@@ -6,6 +6,7 @@
 //! | [`script`] | the constants block of the client script: read and written here |
 //! | [`control`] | messages on the `moorline` channel of a tunnel |
 //! | [`flow`] | credits: how one slow reader is kept from stalling a tunnel |
+//! | [`audit`] | the log of operators' sessions |
 //! | [`operator`] | JSON that the CLI exchanges with the server |
 //! | [`apiclients`] | JSON of API clients and their keys (`contract/apiclients.md`) |
 //! | [`scope`] | scopes of an API key |
@@ -14,6 +15,7 @@
 //! *Invariant:* no I/O, no clock, no randomness; everything here is data and pure functions.
 
 pub mod apiclients;
+pub mod audit;
 pub mod control;
 pub mod flow;
 pub mod operator;

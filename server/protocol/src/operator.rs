@@ -98,6 +98,12 @@ pub struct DeviceInfo {
     /// New connections per minute and visitor to one public port, 0 to 10000; 0 is no limit.
     #[serde(default)]
     pub max_connections_per_minute: u32,
+    /// Whether sessions on it are recorded; then the ways around the recording are closed.
+    #[serde(default)]
+    pub recording_required: bool,
+    /// Whether operators may reach it end to end (`ssh -J`, `direct-tcpip`).
+    #[serde(default)]
+    pub direct_tcpip_allowed: bool,
     /// When it was made.
     pub created_at: String,
     /// Last sign of life.
@@ -195,6 +201,12 @@ pub struct DeviceChange {
     /// New limit of [`DeviceInfo::max_connections_per_minute`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_connections_per_minute: Option<u32>,
+    /// New value of [`DeviceInfo::recording_required`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_required: Option<bool>,
+    /// New value of [`DeviceInfo::direct_tcpip_allowed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_tcpip_allowed: Option<bool>,
 }
 
 /// An API key without its secret.

@@ -1,4 +1,4 @@
-//! The control surface: `/v1/…` and `/healthz` (`contract/control.md` sections 1 to 7, 10 and 11,
+//! The control surface: `/v1/…` and `/healthz` (`contract/control.md` sections 1 to 13,
 //! `moorline_protocol::operator`).
 //!
 //! | module | holds |
@@ -10,6 +10,11 @@
 //! | [`users`], [`ssh_keys`] | people of the account, and the keys of a user |
 //! | [`portal`] | what users do for themselves |
 //! | [`egress_ips`], [`bindings`] | ways out for hosts |
+//! | [`hosts`], [`tasks`] | users' machines and the work on them |
+//! | [`bootstrap`], [`entry`], [`shell_script`] | ways in for people with nothing but a password, and their scripts |
+//! | [`vnc`] | the desktop of a host in the browser |
+//! | [`sessions_log`] | who reached what over SSH |
+//! | [`origin`] | under which address a request reached us |
 //! | [`events`], [`audit`] | what happened, read and written |
 //! | [`dashboard`], [`host_info`] | counts; a host as answers show it |
 //! | [`devices`], [`forwards`], [`sessions`], [`nodes`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
@@ -18,7 +23,7 @@
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 
 use super::Api;
 
@@ -28,23 +33,33 @@ mod api_clients;
 mod api_keys;
 mod audit;
 mod bindings;
+mod bootstrap;
 mod dashboard;
 mod devices;
 mod egress_ips;
+mod entry;
 mod events;
 mod forwards;
 mod gateway;
 mod health;
 mod host_info;
+mod hosts;
 mod key_binding;
 mod links;
 mod login;
 mod nodes;
+mod origin;
 mod portal;
 mod sessions;
+mod sessions_log;
+mod shell_script;
 mod ssh_keys;
+mod tasks;
 pub mod token;
 mod users;
+mod vnc;
+
+pub(super) use vnc::Desktops;
 
 /// The routes of this surface.
 pub(super) fn routes(api: &Api) -> Router<Api> {
@@ -61,6 +76,8 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
         .route("/v1/user/change-password", post(portal::change_password))
         .merge(users())
         .merge(egress())
+        .merge(hosts())
+        .merge(entrances())
         .route("/v1/admin/events", get(events::list))
         .route("/v1/admin/dashboard/stats", get(dashboard::stats))
         .route("/v1/admin/devices", get(devices::list))
@@ -109,6 +126,55 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
             access::remember_token,
         ))
         .route("/healthz", get(health::health))
+}
+
+fn hosts() -> Router<Api> {
+    Router::new()
+        .route(
+            "/v1/admin/hosts",
+            get(hosts::list).post(hosts::create::create),
+        )
+        .route(
+            "/v1/admin/hosts/{host}",
+            get(hosts::show)
+                .patch(hosts::set_policy)
+                .delete(hosts::remove),
+        )
+        .route("/v1/admin/hosts/{host}/start", post(hosts::start))
+        .route("/v1/admin/hosts/{host}/stop", post(hosts::stop))
+        .route("/v1/admin/hosts/{host}/rebuild", post(hosts::rebuild))
+        .route(
+            "/v1/admin/hosts/{host}/rotate-ssh-password",
+            post(hosts::rotate_password),
+        )
+        .route("/v1/admin/hosts/{host}/vnc/", any(vnc::admin))
+        .route("/v1/admin/hosts/{host}/vnc/{*path}", any(vnc::admin))
+        .route("/v1/user/hosts/{host}/vnc/", any(vnc::user))
+        .route("/v1/user/hosts/{host}/vnc/{*path}", any(vnc::user))
+        .route("/v1/admin/tasks", get(tasks::list))
+        .route("/v1/admin/sessions-log", get(sessions_log::list))
+        .route("/v1/admin/sessions-log/{session}", get(sessions_log::show))
+        .route(
+            "/v1/admin/sessions-log/{session}/recording",
+            get(sessions_log::recording),
+        )
+        .route("/v1/user/hosts", get(hosts::own::list))
+        .route("/v1/user/hosts/{host}", get(hosts::own::show))
+        .route("/v1/user/hosts/{host}/rebuild", post(hosts::own::rebuild))
+}
+
+/// Ways in for people who have no token.
+fn entrances() -> Router<Api> {
+    Router::new()
+        .route("/v1/bootstrap/script", get(bootstrap::script))
+        .route("/v1/bootstrap/sessions", post(bootstrap::open_session))
+        .route("/v1/bootstrap/tasks/{task}", get(bootstrap::status))
+        .route(
+            "/v1/bootstrap/tasks/{task}/handoff",
+            get(bootstrap::handoff),
+        )
+        .route("/entry/{id}", get(entry::script))
+        .route("/v1/entry/{id}/auth", post(entry::auth))
 }
 
 fn users() -> Router<Api> {

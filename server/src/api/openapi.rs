@@ -15,6 +15,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 mod apiclients;
 mod control;
+mod hosts;
 mod names;
 mod openport_v1;
 pub(super) mod openport_v2;
@@ -84,6 +85,7 @@ fn openapi() -> OpenApi {
         document.merge(part);
     }
     document.merge(openport_v2::document());
+    document.merge(hosts::document());
     document
 }
 

@@ -232,7 +232,7 @@ impl DeviceLink {
         let (read, write) = channel.split();
         let (pump, backlog) = backlog(read);
         let carry = async {
-            relay::carry(stream, backlog, &write, &counter).await;
+            relay::carry(stream, backlog, &write, &*counter).await;
             // The client may be gone already.
             write.close().await.unwrap_or_default();
         };

@@ -17,15 +17,19 @@ use tracing::{info, warn};
 use super::Shared;
 use super::client::Client;
 use super::device::DeviceLink;
+use super::host_login::{self, HostLogin};
 use super::login::Login;
-use super::operator::Operator;
+use super::operator::{Goal, Operator, OperatorLogin};
 use super::socket::Life;
+use crate::live_sessions::Hold as LoginHold;
 use crate::registry::model::{Device, User};
 use crate::tunnels::Hold;
 
 mod authentication;
+mod hosts;
 
 use authentication::{parse_key, prompts, reject};
+use hosts::Proof;
 
 /// The handler of one connection.
 pub(super) struct Connection {
@@ -35,6 +39,8 @@ pub(super) struct Connection {
     /// Given back when authenticated.
     handshake: Option<OwnedSemaphorePermit>,
     accepted: Option<Accepted>,
+    /// Failed logins under the name of a host.
+    tries: u32,
     phase: Phase,
     ended: Arc<Ended>,
 }
@@ -42,6 +48,7 @@ pub(super) struct Connection {
 enum Accepted {
     Device(Box<Device>, Hold),
     Operator(Box<User>, String),
+    Host(Box<HostLogin>),
 }
 
 enum Phase {
@@ -55,6 +62,7 @@ enum Phase {
 pub(super) struct Ended {
     authenticated: CancellationToken,
     device: OnceLock<Arc<DeviceLink>>,
+    gone: CancellationToken,
 }
 
 impl Ended {
@@ -65,6 +73,7 @@ impl Ended {
 
     /// Call it when the session is over.
     pub(super) async fn clean_up(&self) {
+        self.gone.cancel();
         if let Some(link) = self.device.get() {
             link.gone().await;
         }
@@ -85,6 +94,7 @@ impl Connection {
             life,
             handshake: Some(handshake),
             accepted: None,
+            tries: 0,
             phase: Phase::Unauthenticated,
             ended: ended.clone(),
         };
@@ -103,6 +113,9 @@ impl Handler for Connection {
     type Error = russh::Error;
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        if host_login::is_short_id(user) && self.shut_out(user) {
+            return Ok(host_login::reject_for_good());
+        }
         Ok(reject(user))
     }
 
@@ -115,6 +128,9 @@ impl Handler for Connection {
         let Some(key) = key else {
             return Ok(reject(user));
         };
+        if host_login::is_short_id(user) {
+            return Ok(self.host_key(user, &key, Proof::Offered).await);
+        }
         match self.judge_key(user, &key).await {
             Ok(Ok(_)) => Ok(Auth::Accept),
             Ok(Err(refusal)) => Ok(self.conclude(user, Err(refusal)).await),
@@ -134,6 +150,9 @@ impl Handler for Connection {
         let Some(key) = key else {
             return Ok(reject(user));
         };
+        if host_login::is_short_id(user) {
+            return Ok(self.host_key(user, &key, Proof::Signed).await);
+        }
         match self.judge_key(user, &key).await {
             Ok(judged) => Ok(self.conclude(user, judged).await),
             Err(error) => {
@@ -144,6 +163,9 @@ impl Handler for Connection {
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        if host_login::is_short_id(user) {
+            return Ok(self.host_password(user, password).await);
+        }
         let Login::Operator { username, name } = Login::parse(user) else {
             return Ok(reject(user));
         };
@@ -158,6 +180,9 @@ impl Handler for Connection {
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
+        if host_login::is_short_id(user) {
+            return Ok(host_login::reject());
+        }
         let Login::Operator { username, name } = Login::parse(user) else {
             return Ok(reject(user));
         };
@@ -194,14 +219,16 @@ impl Handler for Connection {
             }
             Some(Accepted::Operator(user, device_name)) => {
                 info!(user = %user.username, device = %device_name, "operator logged in");
-                let operator = Operator::new(
-                    self.shared.clone(),
-                    *user,
-                    device_name,
-                    self.peer,
-                    session.handle(),
-                );
-                self.phase = Phase::Operator(operator);
+                let hold = LoginHold {
+                    user: user.id,
+                    host: None,
+                };
+                self.enter(*user, Goal::Device(device_name), hold, session);
+            }
+            Some(Accepted::Host(login)) => {
+                info!(user = %login.owner.username, host = %login.host.short_id, "logged in to host");
+                let (goal, hold) = (Goal::Host(login.host.id), login.hold());
+                self.enter(login.owner, goal, hold, session);
             }
             None => return Err(russh::Error::NotAuthenticated),
         }
@@ -390,6 +417,25 @@ impl Handler for Connection {
 }
 
 impl Connection {
+    /// Somebody is logged in, for as long as what the login hangs on stays as it is.
+    fn enter(&mut self, user: User, goal: Goal, hold: LoginHold, session: &Session) {
+        let live = Arc::new(self.shared.live.register(hold));
+        self.shared.tasks.spawn(hosts::cut_when_ended(
+            live.clone(),
+            session.handle(),
+            self.life.clone(),
+            self.ended.gone.clone(),
+        ));
+        self.phase = Phase::Operator(Operator::new(OperatorLogin {
+            shared: self.shared.clone(),
+            user,
+            goal,
+            peer: self.peer,
+            handle: session.handle(),
+            live,
+        }));
+    }
+
     /// Answers a request of a session at once: yes to an operator, whose session task passes it on, and to a device,
     /// where it means nothing.
     fn answer(&self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {

@@ -534,6 +534,9 @@ impl Carrier for Arc<DeviceLink> {
             self.close_forwards();
             return;
         }
+        if cut == Cut::Renewed {
+            self.say(ToAgent::Reprovision);
+        }
         self.clone().end(cut);
     }
 

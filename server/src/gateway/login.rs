@@ -62,6 +62,7 @@ pub(super) enum Refusal {
     NotPermitted,
     WrongCredentials,
     TooManyFailures,
+    HostNotRunning,
 }
 
 impl Refusal {
@@ -77,6 +78,7 @@ impl Refusal {
             Self::NotPermitted => "user may not reach the device",
             Self::WrongCredentials => "wrong credentials",
             Self::TooManyFailures => "too many failed passwords",
+            Self::HostNotRunning => "host is not running",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The gateway's own login on a device's sshd, inside the tunnel.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use russh::Channel;
 use russh::client::{self, AuthResult};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use thiserror::Error;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::{PACKET_BYTES, algorithms};
@@ -14,6 +16,8 @@ use crate::tunnels::Stream;
 
 /// How long the login may take, in all.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the device may take to open a channel.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// What the device may have under way to us on the session.
 const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
@@ -44,11 +48,9 @@ pub(super) enum UpstreamError {
     Ssh(#[from] russh::Error),
 }
 
-/// A session channel on the device, and what keeps its connection.
+/// A channel on the device, and what keeps its connection.
 pub(super) struct Upstream {
     channel: Channel<client::Msg>,
-    /// Host key seen now, when none was known before.
-    pub(super) new_host_key: Option<String>,
     connection: client::Handle<HostKey>,
 }
 
@@ -59,14 +61,57 @@ impl Upstream {
     }
 }
 
-/// Logs in over `stream` and opens a session channel. `known` are the host keys the sshd may show; when there is
+/// The gateway, logged in on the device.
+pub(super) struct Connected {
+    /// Host key seen now, when none was known before.
+    pub(super) new_host_key: Option<String>,
+    connection: client::Handle<HostKey>,
+}
+
+impl Connected {
+    /// Opens a session.
+    pub(super) async fn session(self) -> Result<Upstream, UpstreamError> {
+        let opened = timeout(OPEN_TIMEOUT, self.connection.channel_open_session()).await;
+        self.with(opened)
+    }
+
+    /// Opens a connection from the device to `host`:`port`, on behalf of `originator`.
+    pub(super) async fn direct_tcpip(
+        self,
+        host: &str,
+        port: u16,
+        originator: SocketAddr,
+    ) -> Result<Upstream, UpstreamError> {
+        let address = originator.ip().to_canonical().to_string();
+        let opening = self.connection.channel_open_direct_tcpip(
+            host,
+            port.into(),
+            address,
+            originator.port().into(),
+        );
+        let opened = timeout(OPEN_TIMEOUT, opening).await;
+        self.with(opened)
+    }
+
+    fn with(
+        self,
+        opened: Result<Result<Channel<client::Msg>, russh::Error>, Elapsed>,
+    ) -> Result<Upstream, UpstreamError> {
+        Ok(Upstream {
+            channel: opened.map_err(|_| UpstreamError::TimedOut)??,
+            connection: self.connection,
+        })
+    }
+}
+
+/// Logs in over `stream`. `known` are the host keys the sshd may show; when there is
 /// none yet, the one it shows now is trusted: the stream leads to the device that proved its own key.
 pub(super) async fn log_in(
     stream: Stream,
     username: &str,
     key: Arc<PrivateKey>,
     known: Vec<String>,
-) -> Result<Upstream, UpstreamError> {
+) -> Result<Connected, UpstreamError> {
     timeout(LOGIN_TIMEOUT, try_log_in(stream, username, key, known))
         .await
         .unwrap_or(Err(UpstreamError::TimedOut))
@@ -77,7 +122,7 @@ async fn try_log_in(
     username: &str,
     key: Arc<PrivateKey>,
     known: Vec<String>,
-) -> Result<Upstream, UpstreamError> {
+) -> Result<Connected, UpstreamError> {
     let config = client::Config {
         client_id: russh::SshId::Standard(super::IDENT.into()),
         limits: super::limits(),
@@ -111,10 +156,8 @@ async fn try_log_in(
             });
         }
     }
-    let channel = connection.channel_open_session().await?;
     let new_host_key = take_seen().filter(|_| none_known);
-    Ok(Upstream {
-        channel,
+    Ok(Connected {
         new_host_key,
         connection,
     })

@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilt
 
 use super::entity::{device, forward};
 use super::error::{Attempt as _, RegistryError, RenameError, SetKeyError};
-use super::model::{AccountId, DeviceId, PublicKey, Wanted};
+use super::model::{AccessPolicy, AccountId, DeviceId, PublicKey, Wanted};
 use super::{Registry, folded};
 use crate::random;
 
@@ -127,6 +127,28 @@ impl Registry {
     pub async fn set_state(&self, id: DeviceId, state: DeviceState) -> Result<bool, RegistryError> {
         let value = Expr::value(state.as_str());
         self.change(id, [(device::Column::State, value)]).await
+    }
+
+    /// Sets what may be done with its sessions.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn set_device_policy(
+        &self,
+        id: DeviceId,
+        policy: AccessPolicy,
+    ) -> Result<bool, RegistryError> {
+        let columns = [
+            (
+                device::Column::RecordingRequired,
+                Expr::value(policy.recording_required),
+            ),
+            (
+                device::Column::DirectTcpipAllowed,
+                Expr::value(policy.direct_tcpip_allowed),
+            ),
+        ];
+        self.change(id, columns).await
     }
 
     /// Renames a device.

@@ -133,6 +133,40 @@ pub enum HostError {
     /// Short ids are unique over users and hosts.
     #[error("short id already exists")]
     ShortIdTaken,
+    /// The account has no such egress IP.
+    #[error("egress ip not found")]
+    UnknownEgressIp,
+    /// The egress IP may not be bound.
+    #[error("egress IP is disabled")]
+    EgressIpDisabled,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a host stays (control contract section 8).
+#[derive(Clone, Debug, Error)]
+pub enum DeleteHostError {
+    /// The account has no such host.
+    #[error("host not found")]
+    Unknown,
+    /// It has to be stopped first.
+    #[error("host is running")]
+    Running,
+    /// See [`RegistryError`].
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a task was not queued (control contract section 9).
+#[derive(Clone, Debug, Error)]
+pub enum QueueTaskError {
+    /// No such host.
+    #[error("host not found")]
+    UnknownHost,
+    /// Too many tasks of this host wait already.
+    #[error("too many tasks wait for the host")]
+    Full,
     /// See [`RegistryError`].
     #[error(transparent)]
     Registry(#[from] RegistryError),

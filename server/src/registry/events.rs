@@ -97,6 +97,26 @@ impl Registry {
         Ok(found.into_iter().collect())
     }
 
+    /// Kind of the latest entry about a task.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn latest_event_of_task(
+        &self,
+        task: TaskId,
+    ) -> Result<Option<String>, RegistryError> {
+        event::Entity::find()
+            .select_only()
+            .column(event::Column::Kind)
+            .filter(event::Column::TaskId.eq(task.0))
+            .order_by_desc(event::Column::Id)
+            .limit(1)
+            .into_tuple()
+            .one(&self.store.read)
+            .await
+            .attempt("read latest event of task")
+    }
+
     /// Removes the entries from before that time, and tells how many. Entries go only by this.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::model::{
 use crate::random;
 
 /// Tries to find a short id that nobody has; of 2 billion hardly any is taken.
-const SHORT_ID_TRIES: usize = 8;
+pub(super) const SHORT_ID_TRIES: usize = 8;
 
 impl Registry {
     /// Makes a host in status `pending`.
@@ -24,7 +24,7 @@ impl Registry {
     /// [`HostError`].
     pub async fn create_host(&self, new: NewHost) -> Result<Host, HostError> {
         for _ in 0..SHORT_ID_TRIES {
-            match self.insert_host(&new, random::short_id()).await {
+            match self.insert_host(&new, random::host_short_id()).await {
                 Err(HostError::ShortIdTaken) => {}
                 other => return other,
             }
@@ -34,28 +34,9 @@ impl Registry {
 
     async fn insert_host(&self, new: &NewHost, short_id: String) -> Result<Host, HostError> {
         let transaction = self.store.begin().await?;
-        let row = new_row(new, short_id.clone(), Timestamp::now());
-        let row = match row.insert(&transaction).await.attempt("create host") {
-            Ok(row) => row,
-            Err(error) => {
-                return Err(match error.unique_violation() {
-                    Some(columns) if columns.contains("short_id") => HostError::ShortIdTaken,
-                    Some(columns) if columns.contains("device_id") => HostError::DeviceAssigned,
-                    Some(_) => HostError::SlotTaken,
-                    None => error.into(),
-                });
-            }
-        };
-        let owner = ShortIdOwner::Host(HostId(row.id));
-        match take_short_id(&transaction, short_id, owner).await {
-            Ok(()) => {}
-            Err(error) if error.unique_violation().is_some() => {
-                return Err(HostError::ShortIdTaken);
-            }
-            Err(error) => return Err(error.into()),
-        }
+        let host = insert_host(&transaction, new, short_id).await?;
         transaction.commit().await.attempt("create host")?;
-        Ok(Host::try_from(row)?)
+        Ok(host)
     }
 
     /// The host with this id.
@@ -99,6 +80,32 @@ impl Registry {
             .into_iter()
             .map(Host::try_from)
             .collect()
+    }
+}
+
+/// Writes a host in status `pending` with its short id.
+pub(super) async fn insert_host(
+    transaction: &DatabaseTransaction,
+    new: &NewHost,
+    short_id: String,
+) -> Result<Host, HostError> {
+    let row = new_row(new, short_id.clone(), Timestamp::now());
+    let row = match row.insert(transaction).await.attempt("create host") {
+        Ok(row) => row,
+        Err(error) => {
+            return Err(match error.unique_violation() {
+                Some(columns) if columns.contains("short_id") => HostError::ShortIdTaken,
+                Some(columns) if columns.contains("device_id") => HostError::DeviceAssigned,
+                Some(_) => HostError::SlotTaken,
+                None => error.into(),
+            });
+        }
+    };
+    let owner = ShortIdOwner::Host(HostId(row.id));
+    match take_short_id(transaction, short_id, owner).await {
+        Ok(()) => Ok(Host::try_from(row)?),
+        Err(error) if error.unique_violation().is_some() => Err(HostError::ShortIdTaken),
+        Err(error) => Err(error.into()),
     }
 }
 

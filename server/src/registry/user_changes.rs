@@ -12,6 +12,7 @@ use super::events::event_row;
 use super::model::{
     AccountId, Host, NewEvent, Role, TaskStatus, Timestamp, User, UserId, UserStatus,
 };
+use super::tasks::stop_hosts_of;
 
 /// Users that become expired in one transaction; more wait for the next.
 const EXPIRED_AT_ONCE: u64 = 500;
@@ -173,6 +174,7 @@ impl Registry {
                 .exec_without_returning(&transaction)
                 .await
                 .attempt("record expired users")?;
+            stop_hosts_of(&transaction, &expired, now).await?;
         }
         transaction.commit().await.attempt("expire users")?;
         Ok(expired)

@@ -68,6 +68,8 @@ pub enum Cut {
     TimedOut,
     /// Its session was killed.
     Killed,
+    /// Its forwards have other public ports now; an agent is told to ask for them.
+    Renewed,
     /// The server goes down.
     Drained,
 }
@@ -85,6 +87,7 @@ impl Cut {
             Self::Displaced => "displaced",
             Self::TimedOut => "timed out",
             Self::Killed => "session killed",
+            Self::Renewed => "forwards changed",
             Self::Drained => "server went down",
         }
     }

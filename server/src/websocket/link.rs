@@ -319,7 +319,9 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receive
 /// any of them.
 const fn close_code_of(end: Option<Cut>) -> u16 {
     match end {
-        None | Some(Cut::Displaced | Cut::Closed | Cut::TimedOut) => close_code::NORMAL,
+        None | Some(Cut::Displaced | Cut::Closed | Cut::TimedOut | Cut::Renewed) => {
+            close_code::NORMAL
+        }
         Some(Cut::Drained) => close_code::AWAY,
         Some(Cut::Deleted | Cut::Blocked | Cut::Inactive | Cut::Rekeyed | Cut::Killed) => {
             close_code::POLICY

@@ -15,6 +15,7 @@ mod people;
 mod postgres;
 mod processes;
 mod sessions;
+mod work;
 
 use bed::{Bed, Place};
 use postgres::Postgres;
@@ -81,6 +82,11 @@ macro_rules! tell_all {
                 processes::two_processes_share_ports_and_numbers,
                 processes::a_key_revoked_elsewhere_is_refused,
                 processes::everything_is_there_after_a_restart,
+                work::tasks_of_a_host_are_taken_one_by_one,
+                work::tasks_that_nobody_touches_fail,
+                work::a_one_time_password_opens_once_and_for_its_host,
+                work::forwards_are_renewed_and_old_ports_come_back,
+                work::sessions_are_noted_and_closed,
             ]
         )
     };

@@ -12,7 +12,7 @@ use crate::api::{Api, Transport};
 use crate::registry::model::{Role, Timestamp, User, UserId, UserStatus};
 
 /// Name of the cookie that holds a token.
-const COOKIE: &str = "admin_token";
+pub(super) const COOKIE: &str = "admin_token";
 
 /// The user that a request comes from. Under `/v1/admin/` only administrators get one.
 pub(super) struct Operator(pub(super) User);

@@ -90,6 +90,14 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// The same as plain text, as the pages of a host's desktop have it (control contract section 14).
+    pub(super) fn into_plain(self) -> Response {
+        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        (self.status, kind, format!("{}\n", self.text)).into_response()
+    }
+}
+
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         Self::internal(&error)

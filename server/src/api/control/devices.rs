@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::api::device_changes::Actor;
 use crate::api::provisioning::parameters::is_name;
 use crate::registry::error::RenameError;
-use crate::registry::model::{Device, DeviceFilter, DeviceId, Forward, Node, User};
+use crate::registry::model::{AccessPolicy, Device, DeviceFilter, DeviceId, Forward, Node, User};
 use crate::tunnels::TunnelStatus;
 
 /// Devices in a page unless asked for fewer or more.
@@ -94,8 +94,38 @@ pub(super) async fn change(
     if let Some(limit) = change.max_connections_per_minute {
         there(api.set_device_limit(&device, limit, actor).await?)?;
     }
+    let policy = AccessPolicy {
+        recording_required: change
+            .recording_required
+            .unwrap_or(device.policy.recording_required),
+        direct_tcpip_allowed: change
+            .direct_tcpip_allowed
+            .unwrap_or(device.policy.direct_tcpip_allowed),
+    };
+    if policy != device.policy {
+        set_policy(&api, &operator.0, &device, policy).await?;
+    }
     let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
     envelope(&api, &device).await
+}
+
+async fn set_policy(
+    api: &Api,
+    operator: &User,
+    device: &Device,
+    policy: AccessPolicy,
+) -> Result<(), Refusal> {
+    if !api.registry().set_device_policy(device.id, policy).await? {
+        return Err(NOT_FOUND);
+    }
+    let metadata = serde_json::json!({
+        "name": device.name,
+        "recording_required": policy.recording_required,
+        "direct_tcpip_allowed": policy.direct_tcpip_allowed,
+    });
+    api.record_change(device, "device.policy", Actor::Operator(operator), metadata)
+        .await;
+    Ok(())
 }
 
 pub(super) async fn remove(
@@ -198,6 +228,8 @@ fn info(api: &Api, nodes: &HashMap<String, Node>, device: &Device) -> DeviceInfo
             .map(|key| key.fingerprint.clone()),
         forwards: forwards.collect(),
         max_connections_per_minute: device.max_connections_per_minute,
+        recording_required: device.policy.recording_required,
+        direct_tcpip_allowed: device.policy.direct_tcpip_allowed,
         created_at: device.created_at.to_rfc3339(),
         last_seen_at: last_sign.max(device.last_seen_at).map(|at| at.to_rfc3339()),
     }

@@ -26,8 +26,9 @@ pub(super) mod test;
 
 const NOT_FOUND: Refusal = Refusal::not_found("egress ip not found");
 
+/// An egress IP on the wire, without its secrets.
 #[derive(Serialize)]
-struct EgressIpInfo {
+pub(super) struct EgressIpInfo {
     id: String,
     label: String,
     ip_address: String,
@@ -175,7 +176,8 @@ fn parse_id(id: &str) -> Result<EgressIpId, Refusal> {
     Uuid::try_parse(id).map(EgressIpId).map_err(|_| NOT_FOUND)
 }
 
-const fn tunnel_type(ip: &EgressIp) -> &'static str {
+/// The word for how an egress IP is reached.
+pub(super) const fn tunnel_type(ip: &EgressIp) -> &'static str {
     match ip.tunnel {
         EgressTunnel::WireGuard(_) => settings::WIREGUARD,
         EgressTunnel::Proxy(_) => settings::PROXY,

@@ -33,7 +33,7 @@ pub(super) struct HostInfo {
 
 impl HostInfo {
     /// `name` is what the device of a device host is called.
-    fn new(host: Host, name: Option<String>) -> Self {
+    pub(super) fn new(host: Host, name: Option<String>) -> Self {
         Self {
             id: host.id.to_string(),
             user_id: host.user.to_string(),

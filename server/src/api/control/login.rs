@@ -10,8 +10,12 @@ use super::access::is_active;
 use super::answer::{Json, Refusal, json};
 use super::token::LIFETIME_SECS;
 use crate::api::{Api, Peer};
+use crate::passwords::PasswordError;
+use crate::rate_limit::Exceeded;
 use crate::registry::model::{AccountId, NewEvent, Timestamp, User, UserStatus};
 
+/// Who acts, in the audit.
+const OPERATOR: &str = "admin";
 /// Longest identifier that is written into the audit, in characters.
 const MAX_LOGGED_CHARS: usize = 64;
 
@@ -56,13 +60,19 @@ pub(super) async fn login(
     if identifier.is_empty() || credentials.password.expose().is_empty() {
         return Err(Refusal::bad("username and password are required"));
     }
-    let user = check(&api, peer, identifier, credentials.password.clone()).await?;
+    let attempt = Attempt {
+        peer,
+        identifier,
+        user: api.registry().user_by_login(identifier).await?,
+        operator: OPERATOR,
+    };
+    let user = check(&api, attempt, credentials.password.clone()).await?;
     if !is_active(&user, Timestamp::now()) {
         let reason = match user.status {
             UserStatus::Disabled => "account_disabled",
             UserStatus::Expired | UserStatus::Active => "account_expired",
         };
-        record(&api, Some(&user), identifier, Some(reason)).await;
+        record(&api, OPERATOR, Some(&user), identifier, Some(reason)).await;
         return Err(Refusal::forbidden("account is not active"));
     }
     let token = api
@@ -71,7 +81,7 @@ pub(super) async fn login(
         .tokens
         .make(&user, Timestamp::now())
         .map_err(|error| Refusal::internal(&error))?;
-    record(&api, Some(&user), identifier, None).await;
+    record(&api, OPERATOR, Some(&user), identifier, None).await;
     let answer = LoggedIn {
         token: token.expose(),
         role: user.role.as_str(),
@@ -82,41 +92,88 @@ pub(super) async fn login(
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// The user, if the password is right. Unknown users take as long as known ones.
-async fn check(
-    api: &Api,
-    peer: Peer,
-    identifier: &str,
-    password: Secret<String>,
-) -> Result<User, Refusal> {
-    let user = api.registry().user_by_login(identifier).await?;
-    let counted_as = user
-        .as_ref()
-        .map_or_else(|| identifier.to_owned(), |user| user.id.to_string());
-    let attempt = api.0.parts.logins.begin(peer.0.ip(), &counted_as).await?;
-    let hash = user.as_ref().map(|user| user.password_hash.clone());
-    let right = api.0.parts.passwords.verify(password, hash).await?;
-    match user {
-        Some(user) if right => {
-            attempt.succeeded();
-            Ok(user)
-        }
-        user => {
-            attempt.failed().await;
-            tracing::info!(peer = %peer.0.ip(), "login refused");
-            record(api, user.as_ref(), identifier, Some("invalid_credentials")).await;
-            Err(Refusal::unauthorized("invalid credentials"))
+/// Somebody who says who they are.
+pub(super) struct Attempt<'a> {
+    /// From where.
+    pub(super) peer: Peer,
+    /// What they typed.
+    pub(super) identifier: &'a str,
+    /// Whom that names.
+    pub(super) user: Option<User>,
+    /// Which way, for the audit.
+    pub(super) operator: &'static str,
+}
+
+/// Why a password was not taken.
+#[derive(Debug)]
+pub(super) enum WrongPassword {
+    /// It is wrong, or there is no such user.
+    Wrong,
+    /// There were too many wrong ones; this one was not looked at.
+    TooMany(Exceeded),
+    /// It could not be checked.
+    Failed(PasswordError),
+}
+
+impl From<WrongPassword> for Refusal {
+    fn from(error: WrongPassword) -> Self {
+        match error {
+            WrongPassword::Wrong => Self::unauthorized("invalid credentials"),
+            WrongPassword::TooMany(exceeded) => exceeded.into(),
+            WrongPassword::Failed(error) => error.into(),
         }
     }
 }
 
-async fn record(api: &Api, user: Option<&User>, identifier: &str, refused: Option<&str>) {
+/// The user, if the password is right. Unknown users take as long as known ones.
+pub(super) async fn check(
+    api: &Api,
+    attempt: Attempt<'_>,
+    password: Secret<String>,
+) -> Result<User, WrongPassword> {
+    let Attempt {
+        peer,
+        identifier,
+        user,
+        operator,
+    } = attempt;
+    let counted_as = user
+        .as_ref()
+        .map_or_else(|| identifier.to_owned(), |user| user.id.to_string());
+    let parts = &api.0.parts;
+    let counted = parts.logins.begin(peer.0.ip(), &counted_as).await;
+    let counted = counted.map_err(WrongPassword::TooMany)?;
+    let hash = user.as_ref().map(|user| user.password_hash.clone());
+    let checked = parts.passwords.verify(password, hash).await;
+    match user {
+        Some(user) if checked.map_err(WrongPassword::Failed)? => {
+            counted.succeeded();
+            Ok(user)
+        }
+        user => {
+            counted.failed().await;
+            tracing::info!(peer = %peer.0.ip(), "login refused");
+            let refused = Some("invalid_credentials");
+            record(api, operator, user.as_ref(), identifier, refused).await;
+            Err(WrongPassword::Wrong)
+        }
+    }
+}
+
+/// Writes down how a login went.
+pub(super) async fn record(
+    api: &Api,
+    operator: &'static str,
+    user: Option<&User>,
+    identifier: &str,
+    refused: Option<&str>,
+) {
     let name: String = user
         .map_or(identifier, |user| &user.username)
         .chars()
         .take(MAX_LOGGED_CHARS)
         .collect();
-    let mut metadata = serde_json::json!({"operator": "admin", "username": name});
+    let mut metadata = serde_json::json!({"operator": operator, "username": name});
     if let (Some(reason), Some(object)) = (refused, metadata.as_object_mut()) {
         object.insert("reason".into(), reason.into());
     }

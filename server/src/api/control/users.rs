@@ -22,8 +22,9 @@ pub(super) const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
 const NOT_FOUND: Refusal = Refusal::not_found("user not found");
 const BAD_PASSWORD: Refusal = Refusal::bad("login password must be 8-128 characters");
 
+/// A user on the wire.
 #[derive(Serialize)]
-struct UserInfo {
+pub(super) struct UserInfo {
     id: String,
     username: String,
     status: &'static str,

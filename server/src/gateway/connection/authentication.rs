@@ -10,13 +10,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::super::login::{self, Login, Refusal};
+use super::super::{MAX_RECORDED_REFUSALS, host_login};
 use super::{Accepted, Connection};
 use crate::registry::error::RegistryError;
 use crate::registry::model::{AccountId, NewEvent, PublicKey, Timestamp};
 use crate::tunnels::Hold;
-
-/// Refused logins a minute and address that become events.
-const MAX_RECORDED_REFUSALS: u32 = 10;
 
 impl Connection {
     /// Who would be logged in with that key?
@@ -183,6 +181,9 @@ impl Connection {
 
 /// A device has its key and nothing else; operators may go on with a password.
 pub(super) fn reject(user: &str) -> Auth {
+    if host_login::is_short_id(user) {
+        return host_login::reject();
+    }
     let methods: &[MethodKind] = match Login::parse(user) {
         Login::Device(_) | Login::Client => &[MethodKind::PublicKey],
         Login::Operator { .. } => &[

@@ -5,7 +5,7 @@ use std::fmt;
 use moorline_protocol::Secret;
 use uuid::Uuid;
 
-use super::{AccountId, DeviceId, Timestamp, UserId};
+use super::{AccountId, DeviceId, EgressIpId, Timestamp, UserId};
 
 /// UUID of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +132,57 @@ pub struct NewHost {
     pub entry_password_hash: Secret<String>,
 }
 
+/// A host to be made, with what is to be done at once.
+#[derive(Clone, Debug)]
+pub struct HostOrder {
+    /// The host.
+    pub new: NewHost,
+    /// Bound at once.
+    pub egress_ip: Option<EgressIpId>,
+    /// Who asks for it, as [`Task::requested_by`].
+    pub requested_by: String,
+}
+
+/// Whether a host that runs may be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// No.
+    IfNotRunning,
+    /// Yes.
+    Forced,
+}
+
+/// A host with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct HostView {
+    /// The host.
+    pub host: Host,
+    /// Name of its user.
+    pub username: String,
+    /// Name of the device of a device host.
+    pub device_name: Option<String>,
+    /// Label of the egress IP in use.
+    pub egress_label: Option<String>,
+    /// Address of the egress IP in use.
+    pub egress_address: Option<String>,
+    /// `wireguard` or `proxy`.
+    pub egress_tunnel: Option<String>,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskEnd {
+    /// Done; the host is so now.
+    Done(HostStatus),
+    /// Not done; the host has failed.
+    Failed {
+        /// One of the codes of the control contract section 9.
+        code: &'static str,
+        /// For a person; at most 1000 characters are kept.
+        message: String,
+    },
+}
+
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskKind {
@@ -226,6 +277,32 @@ pub struct OperatorSession {
     pub ending: Option<String>,
     /// Name of the recording in the folder of recordings.
     pub recording_file: Option<String>,
+}
+
+/// How a session of an operator ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionEnd {
+    /// `closed`, or why it was cut.
+    pub ending: String,
+    /// Bytes from the operator.
+    pub received_bytes: u64,
+    /// Bytes to the operator.
+    pub sent_bytes: u64,
+}
+
+/// Which sessions of operators to list.
+#[derive(Clone, Debug, Default)]
+pub struct SessionFilter {
+    /// Of this user only.
+    pub user: Option<UserId>,
+    /// On this device only.
+    pub device: Option<DeviceId>,
+    /// On this host only.
+    pub host: Option<HostId>,
+    /// How many at most.
+    pub limit: u64,
+    /// How many to leave out first.
+    pub offset: u64,
 }
 
 impl fmt::Display for HostId {

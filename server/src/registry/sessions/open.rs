@@ -147,13 +147,13 @@ impl Registry {
                     placing::order(nodes, &in_use, preference)
                 };
                 let nodes = order(placing::ports_in_use(&transaction).await?);
-                self.begin_session(transaction, &device, rows, nodes, wish)
+                self.start_session(transaction, &device, rows, nodes, wish)
                     .await
             }
         }
     }
 
-    async fn begin_session(
+    async fn start_session(
         &self,
         transaction: DatabaseTransaction,
         device: &device::Model,

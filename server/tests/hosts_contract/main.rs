@@ -1,0 +1,103 @@
+//! Walks the control contract as far as it speaks of hosts (sections 8, 9, 11 to 13 and 15): a whole server, real HTTP
+//! and SSH, SQLite and PostgreSQL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test, also outside of the test functions"
+)]
+
+#[allow(dead_code, reason = "shared with the provisioning contract")]
+#[path = "../provisioning_contract/bed.rs"]
+mod bed;
+mod bootstrap;
+mod containers;
+mod devices;
+mod entry;
+mod expiry;
+#[allow(dead_code, reason = "shared with the provisioning contract")]
+#[path = "../provisioning_contract/http.rs"]
+mod http;
+mod isolation;
+mod line;
+mod own;
+mod place;
+#[path = "../registry_contract/postgres.rs"]
+mod postgres;
+mod tasks;
+#[allow(dead_code, reason = "shared with the control contract")]
+#[path = "../control_contract/world.rs"]
+mod world;
+
+use bed::Bed;
+use postgres::Postgres;
+use world::World;
+
+/// Tells each story on one server, each from a source address, with accounts and people of its own.
+macro_rules! tell_all {
+    ($bed:expr, [$($module:ident :: $story:ident),+ $(,)?]) => {
+        let mut bed: Bed = $bed;
+        let mut told = 0;
+        $(
+            println!("{}::{}", stringify!($module), stringify!($story));
+            bed.turn_page(stringify!($story)).await;
+            let world = World::make(&bed).await;
+            Box::pin($module::$story(&world)).await;
+            told += 1;
+        )+
+        assert_eq!(told, [$(stringify!($story)),+].len());
+        bed.stop().await;
+    };
+}
+
+macro_rules! contract {
+    ($bed:expr) => {
+        tell_all!(
+            $bed,
+            [
+                containers::a_container_has_its_defaults_and_its_data,
+                containers::wrong_wishes_are_named,
+                containers::a_slot_holds_one_container,
+                containers::without_an_engine_the_tasks_say_so,
+                containers::a_host_that_runs_is_not_deleted_without_force,
+                containers::policies_are_set,
+                devices::a_device_is_adopted_and_only_unassigned,
+                devices::start_and_stop_steer_the_tunnel,
+                devices::a_rebuild_gives_new_ports_and_keeps_the_identity,
+                devices::a_device_that_does_not_come_fails_its_start,
+                tasks::tasks_of_one_host_run_in_order,
+                tasks::waiting_tasks_go_with_their_host,
+                tasks::a_queue_has_its_end,
+                own::users_see_their_hosts,
+                own::users_rebuild_their_hosts,
+                bootstrap::a_session_ends_in_a_handoff,
+                bootstrap::every_refusal_has_its_code,
+                bootstrap::a_start_that_fails_is_told,
+                entry::a_script_comes_for_any_id,
+                entry::a_password_for_one_login_is_given,
+                entry::every_refusal_has_its_text,
+                expiry::hosts_of_an_expired_user_are_stopped,
+                isolation::without_a_token_nothing_is_served,
+                isolation::users_reach_nothing_of_the_administrators,
+                isolation::another_account_is_as_if_it_were_not,
+                isolation::another_user_is_forbidden,
+            ]
+        )
+    };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_contract_holds_on_sqlite() {
+    contract!(Bed::on_sqlite().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_contract_holds_on_postgresql() {
+    let server = Postgres::start();
+    let url = format!(
+        "postgres://moorline@localhost/postgres?host={}",
+        server.socket_folder().display()
+    );
+    contract!(Bed::on(&url).await);
+}

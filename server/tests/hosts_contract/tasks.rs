@@ -1,0 +1,86 @@
+//! Tasks: their order, their end, and how many wait.
+
+use serde_json::{Value, json};
+
+use crate::line::Line;
+use crate::place::{act, device_host, ended, make, status, task, until};
+use crate::world::{World, refused};
+
+pub(crate) async fn tasks_of_one_host_run_in_order(world: &World<'_>) {
+    let (device, host) = device_host(world).await;
+    // The first waits for a tunnel that is not there yet; the others wait for it.
+    let start = act(world, &host, "start").await;
+    until(world, &start, "running").await;
+    let mut later = Vec::new();
+    for action in ["stop", "start", "stop"] {
+        later.push(act(world, &host, action).await);
+    }
+    // Another host does not wait for them.
+    let other = make(world, json!({})).await;
+    assert_eq!(ended(world, &other.task).await["status"], "succeeded");
+    assert_eq!(task(world, &start).await["status"], "running");
+    for waiting in &later {
+        assert_eq!(task(world, waiting).await["status"], "pending");
+    }
+    let line = Line::of(world, &device).await;
+    line.up().await;
+    let mut ends = vec![ended(world, &start).await];
+    ends.push(ended(world, &later[0]).await);
+    // The stop has closed the tunnel of a client that does not hear of the next start.
+    until(world, &later[1], "running").await;
+    line.down().await;
+    line.up().await;
+    for waiting in &later[1..] {
+        ends.push(ended(world, waiting).await);
+    }
+    let mut moments = Vec::new();
+    for end in &ends {
+        assert_eq!(end["status"], "succeeded", "{end}");
+        moments.push(end["updated_at"].as_str().unwrap());
+    }
+    assert!(moments.is_sorted(), "{moments:?}");
+    assert_eq!(status(world, &host).await, "stopped", "the last one counts");
+    line.down().await;
+}
+
+pub(crate) async fn waiting_tasks_go_with_their_host(world: &World<'_>) {
+    let (_, host) = device_host(world).await;
+    let start = act(world, &host, "start").await;
+    until(world, &start, "running").await;
+    let stop = act(world, &host, "stop").await;
+    assert_eq!(world.delete(&host.path()).await.status, 200);
+    let canceled = task(world, &stop).await;
+    assert_eq!(canceled["status"], "canceled");
+    assert_eq!(canceled["host_id"], Value::Null, "the host is gone");
+    assert_eq!(task(world, &start).await["status"], "running");
+
+    // A host that goes with its user takes them along too.
+    let (user, _) = world.new_user().await;
+    let device = world.bed.device(&[]).await;
+    let host = make(world, json!({"user_id": user, "device_id": device})).await;
+    ended(world, &host.task).await;
+    let start = act(world, &host, "start").await;
+    until(world, &start, "running").await;
+    let stop = act(world, &host, "stop").await;
+    assert_eq!(
+        world
+            .delete(&format!("/v1/admin/users/{user}"))
+            .await
+            .status,
+        204
+    );
+    assert_eq!(ended(world, &stop).await["status"], "canceled");
+}
+
+pub(crate) async fn a_queue_has_its_end(world: &World<'_>) {
+    let (_, host) = device_host(world).await;
+    let start = act(world, &host, "start").await;
+    until(world, &start, "running").await;
+    for _ in 0..32 {
+        act(world, &host, "stop").await;
+    }
+    let path = format!("{}/stop", host.path());
+    let full = world.post(&path, Value::Null).await;
+    refused(&full, 500, "queue action failed");
+    assert_eq!(world.delete(&host.path()).await.status, 200);
+}

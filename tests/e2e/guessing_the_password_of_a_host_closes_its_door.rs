@@ -1,0 +1,86 @@
+use crate::lodger::Lodger;
+
+/// As sshpass says that the password was not taken.
+const NOT_TAKEN: i32 = 5;
+
+#[test]
+fn guessing_the_password_of_a_host_closes_its_door() {
+    let lodger = Lodger::with_device("guessed");
+    let from = |address: &str, short_id: &str, password: &str| {
+        let ssh = harness::Ssh::gateway(&lodger.station.server, short_id, lodger.station.folder());
+        ssh.password(password)
+            .option(&format!("BindAddress={address}"))
+            .run("true")
+    };
+    // Unknown hosts are refused in the same words.
+    let unknown = from("127.0.0.9", "zz99zz", "guess");
+    let known = from("127.0.0.9", &lodger.short_id, "guess");
+    assert_eq!(unknown.code, NOT_TAKEN, "{unknown:?}");
+    assert_eq!(known.code, unknown.code);
+    assert_eq!(
+        known.stderr.replace(&lodger.short_id, "zz99zz"),
+        unknown.stderr
+    );
+    for address in 1..=9 {
+        let guess = from(&format!("127.0.1.{address}"), &lodger.short_id, "guess");
+        assert_eq!(guess.code, NOT_TAKEN, "{guess:?}");
+    }
+    // Ten wrong ones for that host, each from elsewhere: for a minute nobody gets in, with whatever password.
+    let right = from("127.0.2.1", &lodger.short_id, &lodger.entry_password);
+    assert_ne!(right.code, 0, "{right:?}");
+    assert_ne!(right.code, NOT_TAKEN, "the connection is closed: {right:?}");
+    // The device and the operators go on.
+    assert_eq!(
+        lodger.station.by_name("guessed").run("echo on").ok(),
+        "on\n"
+    );
+
+    // Ten wrong ones from one address, for whatever hosts: it is closed there, and others get in elsewhere.
+    let other = Lodger::with_device("other");
+    let from_other = |address: &str, short_id: &str, password: &str| {
+        let ssh = harness::Ssh::gateway(&other.station.server, short_id, other.station.folder());
+        ssh.password(password)
+            .option(&format!("BindAddress={address}"))
+            .run("true")
+    };
+    for number in 0..10 {
+        let guess = from_other("127.0.3.1", &format!("zz99z{number}"), "guess");
+        assert_eq!(guess.code, NOT_TAKEN, "{guess:?}");
+    }
+    let closed = from_other("127.0.3.1", &other.short_id, &other.entry_password);
+    assert_ne!(closed.code, 0, "{closed:?}");
+    assert_ne!(closed.code, NOT_TAKEN, "{closed:?}");
+    let open = from_other("127.0.3.2", &other.short_id, &other.entry_password);
+    assert_eq!(open.code, 0, "{open:?}");
+}
+
+#[test]
+fn a_connection_has_three_tries() {
+    let lodger = Lodger::with_device("tried");
+    let script = "import pty,os,sys,select\n\
+        child, t = pty.fork()\n\
+        if child == 0: os.execvp(sys.argv[1], sys.argv[1:])\n\
+        said = b''\n\
+        asked = 0\n\
+        while select.select([t], [], [], 60)[0]:\n\
+        \ttry: data = os.read(t, 4096)\n\
+        \texcept OSError: break\n\
+        \tif not data: break\n\
+        \tsaid += data\n\
+        \tif said.count(b'assword: ') > asked:\n\
+        \t\tasked += 1\n\
+        \t\tos.write(t, b'guess\\n')\n\
+        print(asked)\n";
+    let ssh = lodger
+        .ssh()
+        .option("PubkeyAuthentication=no")
+        .option("NumberOfPasswordPrompts=9");
+    let inner = ssh.command(&["true"]);
+    let mut command = std::process::Command::new("python3");
+    command
+        .args(["-c", script])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_remove("SSH_AUTH_SOCK");
+    assert_eq!(harness::run(&mut command).ok().trim(), "3");
+}
