@@ -587,8 +587,8 @@ const SCHEMAS: [(&str, &[Member]); 27] = [
 pub(super) fn document() -> OpenApi {
     let mut paths = PathsBuilder::new();
     for call in CALLS {
-        let (method, path, ..) = call;
-        paths = paths.path(path, PathItem::new(method.clone(), operation(&call)));
+        let (method, path, ..) = &call;
+        paths = paths.path(*path, PathItem::new(method.clone(), operation(&call)));
     }
     let mut components = ComponentsBuilder::new();
     for (name, members) in SCHEMAS {
