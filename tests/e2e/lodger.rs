@@ -136,6 +136,11 @@ pub(crate) fn terminal(line: &str, turns: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Whether a password, or a key, was refused; not so when the connection was closed before it was looked at.
+pub(crate) fn not_taken(done: &Done) -> bool {
+    done.code == 255 && done.stderr.contains("Permission denied")
+}
+
 pub(crate) fn text(json: &Value, key: &str) -> String {
     json[key]
         .as_str()

@@ -143,4 +143,72 @@ fn what_operators_do_is_noted_and_recorded() {
         &Value::Null,
     );
     assert_eq!(read["total"], 1);
+
+    the_operators_program_shows_it(&lodger, id);
+}
+
+fn the_operators_program_shows_it(lodger: &Lodger, session: &str) {
+    let home = lodger.station.folder().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(harness::binary("moorline"));
+        command
+            .args(arguments)
+            .env("HOME", &home)
+            .env("XDG_CONFIG_HOME", home.join("config"));
+        command
+    };
+    let url = lodger.station.server.url();
+    let login = [
+        "login",
+        &url,
+        "--username",
+        harness::ADMIN_USER,
+        "--password-stdin",
+    ];
+    let password = format!("{}\n", harness::ADMIN_PASSWORD);
+    harness::run_with_input(&mut command(&login), password.as_bytes()).ok();
+    let run = |arguments: &[&str]| harness::run(&mut command(arguments)).ok();
+    let list: Value = serde_json::from_str(&run(&["audit", "list", "--json"])).unwrap();
+    assert_eq!(list["sessions"][0]["id"], session);
+    assert!(run(&["audit", "list", "--device", "noted"]).contains("proxy"));
+    let shown = run(&["audit", "replay", session]);
+    assert!(shown.contains("shown: 42"), "{shown}");
+    assert!(run(&["audit", "replay", session, "--raw"]).starts_with("{\"version\":2"));
+    run(&[
+        "device", "policy", "noted", "--record", "off", "--jump", "off",
+    ]);
+    let sheet = run(&["device", "show", "noted"]);
+    assert!(
+        sheet.contains("not recorded, no direct connections"),
+        "{sheet}"
+    );
+
+    let hosts = run(&["host", "list"]);
+    assert!(
+        hosts.contains(&lodger.short_id) && hosts.contains("running"),
+        "{hosts}"
+    );
+    assert!(run(&["host", "show", &lodger.short_id]).contains("ssh "));
+    run(&["host", "stop", &lodger.short_id]);
+    lodger.wait_status("stopped");
+    assert!(run(&["task", "list"]).contains("stop_host"));
+    assert_eq!(
+        run(&["host", "rotate-password", &lodger.short_id])
+            .trim()
+            .len(),
+        8
+    );
+    run(&["host", "rm", "--yes", &lodger.short_id]);
+    let made = [
+        "host",
+        "create",
+        "--user",
+        &lodger.username,
+        "--device",
+        "noted",
+        "--json",
+    ];
+    let made: Value = serde_json::from_str(&run(&made)).unwrap();
+    assert_eq!(made["host"]["kind"], "device");
 }

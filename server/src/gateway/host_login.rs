@@ -51,10 +51,11 @@ pub(super) fn reject() -> Auth {
     }
 }
 
-/// Refuses for good.
+/// Refuses for good: no more passwords. OpenSSH takes an empty list for one that names everything.
 pub(super) fn reject_for_good() -> Auth {
+    let methods: &[MethodKind] = &[MethodKind::PublicKey];
     Auth::Reject {
-        proceed_with_methods: Some(MethodSet::empty()),
+        proceed_with_methods: Some(MethodSet::from(methods)),
         partial_success: false,
     }
 }

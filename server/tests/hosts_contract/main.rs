@@ -13,6 +13,7 @@
 mod bed;
 mod bootstrap;
 mod containers;
+mod desktop;
 mod devices;
 mod entry;
 mod expiry;
@@ -77,6 +78,8 @@ macro_rules! contract {
                 entry::a_script_comes_for_any_id,
                 entry::a_password_for_one_login_is_given,
                 entry::every_refusal_has_its_text,
+                desktop::every_request_is_guarded,
+                desktop::pages_and_websockets_come_through_the_tunnel,
                 expiry::hosts_of_an_expired_user_are_stopped,
                 isolation::without_a_token_nothing_is_served,
                 isolation::users_reach_nothing_of_the_administrators,

@@ -65,7 +65,7 @@ pub(crate) async fn tasks_of_a_host_are_taken_one_by_one(bed: Bed) {
     let (second, other) = host(&bed, &user).await;
     let start = queue(&bed, &first, TaskKind::StartHost).await;
     let stop = queue(&bed, &first, TaskKind::StopHost).await;
-    assert_eq!(claim(&bed.registry, "elsewhere").await, Vec::<i64>::new());
+    assert_eq!(claim(&bed.registry, "elsewhere").await, [0_i64; 0]);
     // Two who ask at once share what there is, and of each host the oldest only.
     let (one, two) = tokio::join!(claim(&bed.registry, "eu1"), claim(&bed.registry, "eu1"));
     let mut taken = [one, two].concat();
@@ -73,7 +73,7 @@ pub(crate) async fn tasks_of_a_host_are_taken_one_by_one(bed: Bed) {
     assert_eq!(taken, [create.number, other.number]);
     assert_eq!(
         claim(&bed.registry, "eu1").await,
-        Vec::<i64>::new(),
+        [0_i64; 0],
         "the first still runs"
     );
     let done = TaskEnd::Done(HostStatus::Stopped);
@@ -115,7 +115,7 @@ pub(crate) async fn tasks_of_a_host_are_taken_one_by_one(bed: Bed) {
             .await
             .unwrap()
     );
-    assert_eq!(claim(&bed.registry, "eu1").await, Vec::<i64>::new());
+    assert_eq!(claim(&bed.registry, "eu1").await, [0_i64; 0]);
     let gone = bed.registry.task(again.id).await.unwrap().unwrap();
     assert_eq!((gone.status, gone.host), (TaskStatus::Canceled, None));
     assert!(bed.registry.host(second.id).await.unwrap().is_some());

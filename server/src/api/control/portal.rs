@@ -52,6 +52,7 @@ pub(super) async fn change_password(
     attempt.succeeded();
     let hash = parts.passwords.hash(new).await?;
     api.registry().set_password_hash(user.id, hash).await?;
+    api.0.parts.hosts.changed();
     let event = NewEvent {
         account: Some(user.account),
         device: None,

@@ -178,6 +178,7 @@ pub(super) async fn set_status(
         .set_user_status(operator.0.account, found.id, status)
         .await;
     let user = changed.map_err(|error| refused(error, "cannot disable the last admin"))?;
+    api.0.parts.hosts.changed();
     let deed = Deed::to_user("admin.user.updated", user.id, &user.username, "changed")
         .with("new_status", status.as_str());
     audit::note(&api, &operator, deed).await;
@@ -219,6 +220,7 @@ pub(super) async fn rotate_password(
     if !api.registry().set_password_hash(user.id, hash).await? {
         return Err(NOT_FOUND);
     }
+    api.0.parts.hosts.changed();
     let kind = "admin.user.password_rotated";
     let deed = Deed::to_user(kind, user.id, &user.username, "has a new password");
     audit::note(&api, &operator, deed).await;
@@ -239,6 +241,7 @@ pub(super) async fn remove(
         .delete_user(operator.0.account, user.id)
         .await
         .map_err(|error| refused(error, "cannot delete the last admin"))?;
+    api.0.parts.hosts.changed();
     for host in &hosts {
         audit::note(&api, &operator, host_went(&user, host)).await;
     }

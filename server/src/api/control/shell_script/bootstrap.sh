@@ -23,7 +23,9 @@ POLL_TIMEOUT=${POLL_TIMEOUT:-120}
 ALIAS=moorline-proxy
 
 folder=
+echo_before= # what the terminal was like while it shows nothing
 answer=
+secret=
 
 say() {
     printf 'moorline: %s\n' "$*" >&2
@@ -38,6 +40,9 @@ quit() {
 }
 
 clean_up() {
+    if [ -n "$echo_before" ]; then
+        stty "$echo_before" </dev/tty
+    fi
     if [ -n "$folder" ]; then
         rm -rf -- "$folder"
     fi
@@ -80,6 +85,20 @@ number() {
     fi
 }
 
+# Asks $1; the answer, which is not shown, is in `secret` then.
+ask_secret() {
+    # Before the prompt, so that whoever types at once is not seen either.
+    echo_before=$(stty -g </dev/tty)
+    stty -echo </dev/tty
+    printf '%s' "$1" >/dev/tty
+    local read=0
+    IFS= read -r secret </dev/tty || read=1
+    stty "$echo_before" </dev/tty
+    echo_before=
+    printf '\n' >/dev/tty
+    return $read
+}
+
 # Ends with what an error code means.
 quit_for() {
     local code=$1 message=$2 status
@@ -117,14 +136,13 @@ call() {
 }
 
 sign_in() {
-    local username password body
+    local username body
     printf 'Username: ' >/dev/tty
     IFS= read -r username </dev/tty || quit 1 "no username was given"
-    printf 'Password: ' >/dev/tty
-    IFS= read -rs password </dev/tty || quit 1 "no password was given"
-    printf '\n' >/dev/tty
+    ask_secret 'Password: ' || quit 1 "no password was given"
     printf -v body '{"username":%s,"password":%s}' \
-        "$(json_string "$username")" "$(json_string "$password")"
+        "$(json_string "$username")" "$(json_string "$secret")"
+    secret=
     # By standard input: a command line can be read by others.
     call /v1/bootstrap/sessions --header 'Content-Type: application/json' --data-binary @- <<<"$body"
 }

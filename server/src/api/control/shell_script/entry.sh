@@ -11,6 +11,8 @@ TRIES=3
 ALIAS=moorline-proxy
 
 folder=
+secret=
+echo_before= # what the terminal was like while it shows nothing
 
 say() {
     printf 'moorline: %s\n' "$*" >&2
@@ -23,6 +25,9 @@ fail() {
 
 # shellcheck disable=SC2317 # the trap calls it
 clean_up() {
+    if [ -n "$echo_before" ]; then
+        stty "$echo_before" </dev/tty
+    fi
     if [ -n "$folder" ]; then
         rm -rf -- "$folder"
     fi
@@ -63,6 +68,20 @@ number() {
     if [[ $1 =~ $pattern ]]; then
         printf '%s' "${BASH_REMATCH[1]}"
     fi
+}
+
+# Asks $1; the answer, which is not shown, is in `secret` then.
+ask_secret() {
+    # Before the prompt, so that whoever types at once is not seen either.
+    echo_before=$(stty -g </dev/tty)
+    stty -echo </dev/tty
+    printf '%s' "$1" >/dev/tty
+    local read=0
+    IFS= read -r secret </dev/tty || read=1
+    stty "$echo_before" </dev/tty
+    echo_before=
+    printf '\n' >/dev/tty
+    return $read
 }
 
 # Posts its input to $1; prints the answer and, on a line of its own, the status.
@@ -121,7 +140,7 @@ log_in() {
 }
 
 main() {
-    local try password answer status
+    local try answer status
     have curl || fail "curl is not installed"
     have ssh || fail "ssh is not installed"
     umask 077
@@ -131,12 +150,10 @@ main() {
     # The script itself comes by standard input when it is piped into bash.
     { : </dev/tty; } 2>/dev/null || fail "there is no terminal to ask on"
     for ((try = 1; try <= TRIES; try++)); do
-        printf 'Password: ' >/dev/tty
-        IFS= read -rs password </dev/tty || fail "no password was given"
-        printf '\n' >/dev/tty
-        answer=$(printf '{"password":%s}' "$(json_string "$password")" | post "/v1/entry/$ID/auth") ||
+        ask_secret 'Password: ' || fail "no password was given"
+        answer=$(printf '{"password":%s}' "$(json_string "$secret")" | post "/v1/entry/$ID/auth") ||
             fail "$API cannot be reached"
-        password=
+        secret=
         status=${answer##*$'\n'}
         answer=${answer%$'\n'*}
         case $status in
