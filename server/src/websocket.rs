@@ -148,10 +148,11 @@ impl WebSockets {
         let Shared {
             parts, wrong_pairs, ..
         } = self.0.as_ref();
-        // Taken before the look-up, so that parallel guesses are counted too.
+        // Only wrong pairs count: many devices behind one address may come back at once.
         if wrong_pairs.take(&source, WRONG_PAIRS_PER_MINUTE).is_err() {
             return Err(REFUSED);
         }
+        wrong_pairs.give_back(&source, WRONG_PAIRS_PER_MINUTE);
         let session =
             parts
                 .registry
@@ -160,8 +161,13 @@ impl WebSockets {
             warn!(%error, "look up session of WebSocket");
             (close_code::ERROR, "internal error")
         })?;
-        let (device, forward) = session.ok_or(REFUSED)?;
-        wrong_pairs.give_back(&source, WRONG_PAIRS_PER_MINUTE);
+        let Some((device, forward)) = session else {
+            // It may be used up meanwhile, which changes nothing for this one.
+            wrong_pairs
+                .take(&source, WRONG_PAIRS_PER_MINUTE)
+                .unwrap_or_default();
+            return Err(REFUSED);
+        };
         let standings = parts.registry.standings(&[device.id]).await;
         let standings = standings.map_err(|error| {
             warn!(%error, "look up how a device stands");

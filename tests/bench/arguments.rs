@@ -10,7 +10,7 @@ pub(crate) const HELP: &str = "\
 make bench [ARGS=\"…\"]
 
   --rounds N        rounds, 5 unless told; what takes long is repeated three times at most
-  --only MEASURE    download, upload, latency, connections, reconnect, memory or create; may be repeated
+  --only MEASURE    download, upload, latency, connections, http, reconnect, memory or create; may be repeated
   --peer NAME       direct, openssh, rathole, rathole-noise or moorline; may be repeated
   --quick           one round with short windows and 100 idle tunnels
 

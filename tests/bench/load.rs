@@ -10,6 +10,7 @@ use crate::service::{REQUEST_BYTES, Wish};
 
 pub(crate) mod bulk;
 pub(crate) mod connections;
+pub(crate) mod http;
 pub(crate) mod latency;
 pub(crate) mod reconnect;
 

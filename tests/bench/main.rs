@@ -7,6 +7,7 @@
 //! | [`load`] | visitors of a public port: copies, requests, connections, a server that was away |
 //! | [`idle`], [`create`] | many idle tunnels, many new devices |
 //! | [`peers`] | those who are compared |
+//! | [`web`] | the web server on the device |
 //! | [`service`] | the program on the device that every peer leads to |
 //! | [`processes`] | memory and end of processes |
 //! | [`report`] | the table and the JSON |
@@ -42,6 +43,7 @@ mod peers;
 mod processes;
 mod report;
 mod service;
+mod web;
 
 /// No round begins that would probably end later than this.
 const BUDGET: Duration = Duration::from_secs(330);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::create;
-use crate::load::{bulk, connections, latency, reconnect};
+use crate::load::{bulk, connections, http, latency, reconnect};
 use crate::peers::{OURS, Peer};
 use crate::service::Service;
 
@@ -20,6 +20,8 @@ pub(crate) enum Measure {
     Latency,
     /// Eight visitors that connect over and over.
     Connections,
+    /// HTTP requests and bodies, by HTTP names where a peer has such.
+    Http,
     /// The server killed and started again.
     Reconnect,
     /// A server that holds many idle tunnels.
@@ -30,11 +32,12 @@ pub(crate) enum Measure {
 
 impl Measure {
     /// All of them, in the order in which they run.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Download,
         Self::Upload,
         Self::Latency,
         Self::Connections,
+        Self::Http,
         Self::Reconnect,
         Self::Memory,
         Self::Create,
@@ -47,6 +50,7 @@ impl Measure {
             Self::Upload => "upload",
             Self::Latency => "latency",
             Self::Connections => "connections",
+            Self::Http => "http",
             Self::Reconnect => "reconnect",
             Self::Memory => "memory",
             Self::Create => "create",
@@ -91,6 +95,12 @@ pub(crate) enum Metric {
     BesideP99,
     /// New connections.
     Connections,
+    /// Small HTTP requests.
+    HttpRequests,
+    /// A large HTTP body down.
+    HttpDownload,
+    /// A large HTTP body up.
+    HttpUpload,
     /// Back after the server's end.
     Reconnect,
     /// Server memory in all.
@@ -114,6 +124,9 @@ impl Metric {
             Self::BesideP50 => ("request and response beside a bulk copy, p50", "us", Less),
             Self::BesideP99 => ("request and response beside a bulk copy, p99", "us", Less),
             Self::Connections => ("new connections, eight at once", "1/s", More),
+            Self::HttpRequests => ("HTTP requests, eight visitors", "1/s", More),
+            Self::HttpDownload => ("HTTP body of 64 MB down", "MB/s", More),
+            Self::HttpUpload => ("HTTP body of 64 MB up", "MB/s", More),
             Self::Reconnect => ("served again after the server's kill -9", "ms", Less),
             Self::ServerMemory => ("server memory with all idle tunnels", "MiB", Less),
             Self::TunnelMemory => ("server memory of an idle tunnel", "KiB", Less),
@@ -168,6 +181,14 @@ pub(crate) fn measure(
             ]
         }
         Measure::Connections => vec![(Metric::Connections, connections::rate(port, window)?)],
+        Measure::Http => match peer.door() {
+            Some(door) => vec![
+                (Metric::HttpRequests, http::requests(&door, window)?),
+                (Metric::HttpDownload, http::download(&door)?),
+                (Metric::HttpUpload, http::upload(&door)?),
+            ],
+            None => Vec::new(),
+        },
         Measure::Reconnect => reconnect::time(peer)?
             .map(|millis| (Metric::Reconnect, millis))
             .into_iter()

@@ -26,6 +26,11 @@ pub(crate) trait Peer {
     /// Where visitors connect.
     fn port(&self) -> u16;
 
+    /// Where visitors ask for pages of the device's web server; `None` for a peer that knows no HTTP.
+    fn door(&self) -> Option<Door> {
+        None
+    }
+
     /// Kill -9 of everything that runs on the server's side; false when there is no server.
     fn kill_server(&mut self) -> bool {
         false
@@ -38,6 +43,15 @@ pub(crate) trait Peer {
     fn idle_memory(&self, _count: usize) -> Result<Option<IdleMemory>> {
         Ok(None)
     }
+}
+
+/// Where HTTP requests go.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// Port on this machine.
+    pub(crate) port: u16,
+    /// What to ask for there.
+    pub(crate) host: String,
 }
 
 /// What idle tunnels cost their server.
@@ -55,7 +69,7 @@ pub(crate) struct IdleMemory {
 pub(crate) fn start(name: &str, service: &Service) -> Result<Box<dyn Peer>> {
     guarded(|| {
         let peer: Box<dyn Peer> = match name {
-            "direct" => Box::new(direct::Direct::new(service)),
+            "direct" => Box::new(direct::Direct::start(service)?),
             "openssh" => Box::new(openssh::OpenSsh::start(service)?),
             "rathole" => Box::new(rathole::Rathole::start(service, rathole::Transport::Tcp)?),
             "rathole-noise" => {

@@ -187,3 +187,54 @@ fn values_that_make_no_sense_are_refused() {
         assert!(!error.contains("short\""), "a secret is not repeated");
     }
 }
+
+#[test]
+fn names_are_off_until_they_have_a_place_and_need_a_domain_to_be_below() {
+    assert_eq!(combined("").unwrap().names, None);
+    let text = "public_host = \"EU1.example.net\"\n[names]\nlisten = [\"0.0.0.0:80\"]";
+    let names = combined(text).unwrap().names.unwrap();
+    assert_eq!(names.domain, "eu1.example.net");
+    assert_eq!(names.listen, vec!["0.0.0.0:80".parse().unwrap()]);
+    assert!(names.tls_listen.is_empty() && names.certificate.is_none());
+    assert_eq!(names.connections, DEFAULT_HTTP_CONNECTIONS);
+    let text = r#"
+        [names]
+        tls_listen = ["0.0.0.0:443"]
+        domain = "names.example.net."
+        certificate = "/c.pem"
+        key = "/k.pem"
+        connections = 0
+    "#;
+    let names = combined(text).unwrap().names.unwrap();
+    assert_eq!(
+        (names.domain.as_str(), names.connections),
+        ("names.example.net", 1)
+    );
+    assert_eq!(names.certificate, Some(("/c.pem".into(), "/k.pem".into())));
+    for (text, key) in [
+        (
+            "public_host = \"192.0.2.1\"\n[names]\nlisten = [\"0.0.0.0:80\"]",
+            "names.domain",
+        ),
+        ("[names]\ndomain = \"a b\"", "names.domain"),
+        (
+            "[names]\ndomain = \"x.net\"\ntls_listen = [\"0.0.0.0:443\"]",
+            "names.tls_listen",
+        ),
+        (
+            "[names]\ndomain = \"x.net\"\nkey = \"/k\"",
+            "names.certificate",
+        ),
+        (
+            "[names]\ndomain = \"x.net\"\ncertificate = \"/c\"",
+            "names.key",
+        ),
+        (
+            "[names]\ncertificate = \"/c\"\nkey = \"/k\"",
+            "names.listen",
+        ),
+    ] {
+        let error = combined(text).unwrap_err().to_string();
+        assert!(error.starts_with(key), "{text}: {error}");
+    }
+}

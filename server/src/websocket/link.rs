@@ -87,21 +87,29 @@ impl Link {
             ended: CancellationToken::new(),
             sockets,
         });
-        let (sink, stream) = socket.split();
-        let writing = write(sink, messages);
+        let (sink, mut stream) = socket.split();
+        let mut writing = std::pin::pin!(write(sink, messages));
         let holding = async {
             if link.register(peer, device, forward).await {
-                link.hold(stream).await;
+                link.hold(&mut stream).await;
             }
-            link.gone().await;
-            link.say_goodbye().await;
         };
-        tokio::select! {
-            // It ends with the connection, and with the goodbye.
-            () = writing => {}
-            () = holding => {}
-        }
+        let connected = tokio::select! {
+            () = &mut writing => false,
+            () = holding => true,
+        };
         link.gone().await;
+        if connected {
+            let goodbye = async {
+                // The writer ends behind it.
+                tokio::join!(link.say_goodbye(), writing);
+                // Until the client has closed too, what it sent may reset the connection and with it the goodbye.
+                while let Some(Ok(_)) = stream.next().await {}
+            };
+            if timeout(GOODBYE_TIMEOUT, goodbye).await.is_err() {
+                debug!(device = %link.name, "WebSocket did not close in time");
+            }
+        }
     }
 
     /// Makes it the tunnel of its session; false when a newer one has come meanwhile.
@@ -143,7 +151,7 @@ impl Link {
     }
 
     /// Reads until the tunnel is to end.
-    async fn hold(&self, mut stream: SplitStream<WebSocket>) {
+    async fn hold(&self, stream: &mut SplitStream<WebSocket>) {
         let every = self.sockets.0.parts.keepalive_interval;
         let mut asks = interval_at(Instant::now() + every, every);
         asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -238,22 +246,12 @@ impl Link {
             code: close_code_of(end),
             reason: end.map_or("", Cut::reason).into(),
         };
-        let goodbye = async {
-            if self.queue.send(Message::Close(Some(frame))).await.is_ok() {
-                // The writer ends behind it, and with the writer everything here.
-                std::future::pending::<()>().await;
-            }
-        };
-        if timeout(GOODBYE_TIMEOUT, goodbye).await.is_err() {
-            debug!(device = %self.name, "WebSocket does not take its goodbye");
-        }
+        // A writer that is gone has nobody to tell.
+        drop(self.queue.send(Message::Close(Some(frame))).await);
     }
 
-    /// Takes the tunnel out of service. Only the first call does anything.
+    /// Takes the tunnel out of service.
     async fn gone(&self) {
-        if self.ended.is_cancelled() {
-            return;
-        }
         self.ended.cancel();
         let parts = &self.sockets.0.parts;
         let generation = self.generation.get().copied().unwrap_or_default();

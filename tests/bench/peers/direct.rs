@@ -1,17 +1,22 @@
-use super::Peer;
+use anyhow::Result;
+
+use super::{Door, Peer};
 use crate::service::Service;
+use crate::web::Web;
 
 /// Straight to the service over loopback: what the machine itself can do.
 #[derive(Debug)]
 pub(super) struct Direct {
     port: u16,
+    web: Web,
 }
 
 impl Direct {
-    pub(super) const fn new(service: &Service) -> Self {
-        Self {
+    pub(super) fn start(service: &Service) -> Result<Self> {
+        Ok(Self {
             port: service.port(),
-        }
+            web: Web::start()?,
+        })
     }
 }
 
@@ -22,5 +27,12 @@ impl Peer for Direct {
 
     fn port(&self) -> u16 {
         self.port
+    }
+
+    fn door(&self) -> Option<Door> {
+        Some(Door {
+            port: self.web.port(),
+            host: "localhost".into(),
+        })
     }
 }

@@ -2,16 +2,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use harness::{DeviceOptions, Operator, ServerOptions, TestDevice, TestServer};
+use harness::{DeviceOptions, Operator, ServerOptions, TestDevice, TestServer, free_port};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{IdleMemory, OURS, Peer};
+use super::{Door, IdleMemory, OURS, Peer};
 use crate::create;
 use crate::idle::{IdleTunnels, Login, device_key};
 use crate::load::reconnect::wait_served;
 use crate::processes;
 use crate::service::Service;
+use crate::web::Web;
 
 /// Name of the device.
 const DEVICE: &str = "bench";
@@ -23,11 +24,18 @@ pub(super) struct Moorline {
     _device: TestDevice,
     server: TestServer,
     port: u16,
+    door: Door,
 }
 
 impl Moorline {
     pub(super) fn start(service: &Service) -> Result<Self> {
-        let server = TestServer::start();
+        let names_port = free_port();
+        let server = TestServer::start_with(ServerOptions {
+            config: format!(
+                "[names]\ndomain = \"bench.test\"\nlisten = [\"127.0.0.1:{names_port}\"]\n"
+            ),
+            ..ServerOptions::default()
+        });
         let key = server.full_key("bench");
         let options = DeviceOptions {
             name: Some(DEVICE.into()),
@@ -57,12 +65,32 @@ impl Moorline {
         let forwards = operator.device(DEVICE).forwards;
         let port = forwards.first().context("no forward")?.public_port;
         wait_served(port)?;
+        let door = Door {
+            port: names_port,
+            host: http_name(&operator)?,
+        };
         Ok(Self {
+            door,
             _device: device,
             server,
             port,
         })
     }
+}
+
+/// Makes a web server on the device reachable by an HTTP name.
+fn http_name(operator: &Operator) -> Result<String> {
+    let web = Web::start()?;
+    let answer = operator.send(
+        Method::POST,
+        &format!("/v1/admin/devices/{DEVICE}/forwards"),
+        Some(&json!({"device_port": web.port(), "http": true})),
+    );
+    ensure!(answer.status == 201, "expose: {}", answer.text);
+    let answer = answer.json();
+    let name = answer.pointer("/forward/http_name");
+    let name = name.and_then(serde_json::Value::as_str);
+    Ok(name.context("no HTTP name")?.to_owned())
 }
 
 impl Peer for Moorline {
@@ -72,6 +100,10 @@ impl Peer for Moorline {
 
     fn port(&self) -> u16 {
         self.port
+    }
+
+    fn door(&self) -> Option<Door> {
+        Some(self.door.clone())
     }
 
     fn kill_server(&mut self) -> bool {

@@ -104,11 +104,30 @@ pub(super) fn towards_device(
             HeaderValue::from_static("chunked"),
         );
     }
+    join_cookies(headers);
     set_upgrade(headers, upgrade);
+}
+
+/// HTTP/2 may bring cookies in several fields, HTTP/1.1 knows one alone (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    let Some(first) = cookies.next() else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for cookie in cookies {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    if let Ok(cookie) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, cookie);
+    }
 }
 
 /// Makes the fields of a device's answer those that go to the visitor.
 pub(super) fn towards_visitor(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
+    // A length beside chunks does not count (RFC 9112 section 6.3), and must not count for the next one to read it.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     remove_hop_by_hop(headers);
     set_upgrade(headers, upgrade);
 }
@@ -171,11 +190,12 @@ mod tests {
             ("forwarded", "for=10.0.0.3"),
             ("expect", "100-continue"),
             ("cookie", "a=b"),
+            ("cookie", "c=d; e=f"),
         ]);
         towards_device(&mut headers, &origin(), Framing::Known, None);
         let expected = map(&[
             ("host", "Ab12cd34.u.example.net:8443"),
-            ("cookie", "a=b"),
+            ("cookie", "a=b; c=d; e=f"),
             ("x-forwarded-for", "192.0.2.7"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "Ab12cd34.u.example.net:8443"),
@@ -217,6 +237,9 @@ mod tests {
         ]);
         towards_visitor(&mut answer, None);
         assert_eq!(answer, map(&[("etag", "e")]));
+        let mut answer = map(&[("content-length", "5"), ("transfer-encoding", "chunked")]);
+        towards_visitor(&mut answer, None);
+        assert!(answer.is_empty());
     }
 
     #[test]
