@@ -3,7 +3,7 @@
 use moorline_protocol::operator::DeviceEnvelope;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -269,10 +269,12 @@ async fn show(session: &Session, host: &str) -> anyhow::Result<()> {
                 _ => {}
             }
         }
-        let bindings = sheet["bindings"].as_array();
+        let bindings = sheet.get("bindings").and_then(Value::as_array);
         for binding in bindings.into_iter().flatten() {
-            let egress = &binding["egress_ip"];
-            let text = |name: &str| egress[name].as_str().unwrap_or_default().to_owned();
+            let text = |name: &str| {
+                let value = binding.get("egress_ip").and_then(|egress| egress.get(name));
+                value.and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
             let line = format!("{} ({})", text("ip_address"), text("label"));
             table.pair("egress IP", &line);
         }
@@ -282,11 +284,13 @@ async fn show(session: &Session, host: &str) -> anyhow::Result<()> {
 
 async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result<()> {
     let attempt = format!("make a host of {}", arguments.user);
-    let mut wish = json!({ "user_id": user(session, &arguments.user).await? });
+    let mut wish = Map::new();
+    let owner = user(session, &arguments.user).await?;
+    wish.insert("user_id".into(), owner.into());
     if let Some(device) = &arguments.device {
         let path = ["v1", "admin", "devices", device.as_str()];
         let found: DeviceEnvelope = session.api.get(&attempt, &path, &[]).await?;
-        wish["device_id"] = found.device.id.into();
+        wish.insert("device_id".into(), found.device.id.into());
     }
     for (name, value) in [
         ("egress_ip_id", arguments.egress_ip),
@@ -294,7 +298,7 @@ async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result
         ("region", arguments.region),
     ] {
         if let Some(value) = value {
-            wish[name] = value.into();
+            wish.insert(name.into(), value.into());
         }
     }
     let made: Created = session
@@ -360,12 +364,12 @@ async fn set_policy(session: &Session, host: &str, policy: PolicyArguments) -> a
     let id = find(session, host).await?;
     let attempt = format!("set the policy of host {host}");
     let path = [&HOSTS[..], &[&id]].concat();
-    let mut change = json!({});
+    let mut change = Map::new();
     if let Some(record) = policy.record {
-        change["recording_required"] = record.is_on().into();
+        change.insert("recording_required".into(), record.is_on().into());
     }
     if let Some(jump) = policy.jump {
-        change["direct_tcpip_allowed"] = jump.is_on().into();
+        change.insert("direct_tcpip_allowed".into(), jump.is_on().into());
     }
     let answer: Value = session
         .api
