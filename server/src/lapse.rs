@@ -19,6 +19,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const LOOKS_PER_TOUCH: u32 = 120;
 /// Every so many looks what was unused for too long goes: every hour.
 const LOOKS_PER_SWEEP: u32 = 720;
+/// The first of these looks, ten minutes after the start: by then the devices have come back.
+const FIRST_SWEEP: u32 = 120;
 /// How long sessions and devices that nobody has registered are kept without use, in microseconds: 30 days.
 const KEPT_MICROS: i64 = 30 * 24 * 3600 * 1_000_000;
 /// How long clicks of links are kept, in microseconds: 400 days, as events are.
@@ -50,8 +52,7 @@ pub async fn run(
         if let Err(error) = cut_ended(&registry, &tunnels, &ports).await {
             warn!(%error, "look which sessions ended");
         }
-        // At the first look devices have not come back yet, so it is not the time to judge what is in use.
-        if looks > 0 && looks.is_multiple_of(LOOKS_PER_SWEEP) {
+        if looks % LOOKS_PER_SWEEP == FIRST_SWEEP {
             match sweep(&registry, &tunnels, Timestamp::now()).await {
                 Ok((0, 0)) => {}
                 Ok((sessions, devices)) => info!(sessions, devices, "unused for 30 days, let go"),

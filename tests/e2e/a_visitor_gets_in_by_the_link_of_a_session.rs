@@ -143,6 +143,33 @@ fn a_redirect_leads_to_the_session_that_is_up() {
     );
     drop(tunnel);
     eventually("the redirect is gone", || look().status().as_u16() == 404);
+
+    // The same session as an HTTP forward has a name, and no public port any more.
+    let own = port(&client.session).to_string();
+    let token = client.session["session_token"].as_str().unwrap();
+    let more = [
+        ("request_port", own.as_str()),
+        ("restart_session_token", token),
+        ("ip_link_protection", "false"),
+    ];
+    let plain = scene.session(&client.key.public(), &more);
+    let first = scene.tunnel(&client);
+    eventually("the port is open", || scene.visit(&plain) == GREETING);
+    let named = [&more[..], &[("http_forward", "true")]].concat();
+    let named = scene.session(&client.key.public(), &named);
+    assert_eq!(named["server_port"], client.session["server_port"]);
+    let _second = scene.tunnel(&client);
+    let name = named["http_forward_address"].as_str().unwrap();
+    let target = format!("http://{name}/");
+    eventually("the redirect leads to the name", || {
+        let there = look();
+        there
+            .headers()
+            .get("location")
+            .is_some_and(|to| *to == target)
+    });
+    eventually("the port is closed", || scene.visit(&named).is_empty());
+    drop(first);
 }
 
 fn redirect_token(scene: &Scene) -> String {

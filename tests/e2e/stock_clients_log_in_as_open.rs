@@ -181,3 +181,50 @@ fn a_client_id_logs_in_for_the_same_protocol() {
     eventually("the tunnel serves", || scene.visit(&session) == GREETING);
     assert!(tunnel.ended().is_none());
 }
+
+#[test]
+fn the_address_of_a_forward_is_repeated_as_it_came() {
+    let scene = Scene::new();
+    let client = scene.client("addresses");
+    let session = scene.session(&client.key.public(), &OPEN);
+    let reverse = scene.reverse(&session);
+    // ssh takes a connection only under the address that it asked for.
+    for address in ["", ":", "*:", "0.0.0.0:", "localhost:", "192.0.2.1:"] {
+        let reverse = format!("{address}{reverse}");
+        let command = scene.open(&client.key).command(&["-N", "-R", &reverse]);
+        let log = scene.folder.path().join("addresses.log");
+        let mut tunnel = Running::start("ssh -R", &command, &log);
+        eventually("the tunnel serves", || scene.visit(&session) == GREETING);
+        assert!(tunnel.ended().is_none());
+        drop(tunnel);
+        scene.operator.wait_offline("addresses");
+    }
+}
+
+#[test]
+fn a_forward_that_is_cancelled_closes_its_port_and_its_shell() {
+    let scene = Scene::new();
+    let client = scene.client("cancelled");
+    let session = scene.session(&client.key.public(), &OPEN);
+    let socket = scene.folder.path().join("control");
+    let path = format!("ControlPath={}", socket.display());
+    let shared = scene.open(&client.key).option(&path);
+    let reverse = scene.reverse(&session);
+    let command = shared.command(&["-M", "-N", "-R", &reverse]);
+    let mut master = Running::start("ssh -M", &command, &scene.folder.path().join("master"));
+    eventually("the tunnel serves", || scene.visit(&session) == GREETING);
+    let command = shared.command(&["-tt"]);
+    let mut shell = Running::start("ssh", &command, &scene.folder.path().join("shell"));
+    // The one that is named beside it, since requests are answered in their order.
+    assert_eq!(
+        run(&mut shared.command(&["--", &token(&session), "x"])).code,
+        1
+    );
+    assert!(shell.ended().is_none(), "{}", shell.log());
+    run(&mut shared.command(&["-O", "cancel", "-R", &reverse])).ok();
+    shell.wait(END_LIMIT);
+    assert_eq!(scene.visit(&session), "");
+    assert!(master.ended().is_none());
+    run(&mut shared.command(&["-O", "forward", "-R", &reverse])).ok();
+    eventually("the tunnel serves", || scene.visit(&session) == GREETING);
+}

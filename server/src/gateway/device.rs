@@ -21,10 +21,11 @@ use super::channel;
 use super::control::{Echoes, Lines, speak};
 use super::socket::Life;
 use super::window::STREAM_CREDIT_BYTES;
-use crate::forward::PublicForward;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Device, DeviceId, Forward, ForwardKind, Timestamp, Wanted};
+use crate::registry::model::{Device, DeviceId, Forward, Timestamp};
 use crate::tunnels::{Carrier, Cut, Hold, OpenError, OpenForward, Pulse, Stream};
+
+mod forwards;
 
 /// Messages to the agent that wait to be sent.
 const CONTROL_QUEUE: usize = 16;
@@ -131,110 +132,8 @@ impl DeviceLink {
         });
     }
 
-    /// Whether a forward was granted and not cancelled.
-    pub(super) fn has_forward(&self) -> bool {
-        !self.state().open_ports.is_empty()
-    }
-
     fn generation(&self) -> u64 {
         self.generation.get().copied().unwrap_or_default()
-    }
-
-    /// A `tcpip-forward` of the device: granted for the ports that are reserved for it, and only while it is wanted
-    /// open.
-    pub(super) async fn forward(&self, address: &str, port: u32) -> bool {
-        match self.grant(address, port).await {
-            Ok(()) => true,
-            Err(reason) => {
-                info!(device = %self.name, port, reason, "forward refused");
-                false
-            }
-        }
-    }
-
-    async fn grant(&self, address: &str, port: u32) -> Result<(), &'static str> {
-        let device = self.shared.registry.device(self.device).await;
-        let device = device.map_err(|error| {
-            warn!(%error, "look up device for its forward");
-            "registry does not answer"
-        })?;
-        let device = device.ok_or("device is deleted")?;
-        super::login::judge_state(device.state).map_err(super::login::Refusal::reason)?;
-        if device.wanted == Wanted::Closed {
-            return Err("closed by the operator");
-        }
-        let forward = device
-            .forwards
-            .iter()
-            .find(|forward| {
-                u32::from(forward.public_port) == port && forward.node == self.shared.config.node
-            })
-            .ok_or("port is not reserved for this device")?;
-        if forward.killed {
-            return Err("session was killed");
-        }
-        let first = device
-            .forwards
-            .first()
-            .is_some_and(|first| first.id == forward.id);
-        let open = OpenForward {
-            id: forward.id,
-            device_port: forward.device_port,
-            bind_address: address.to_owned(),
-            public_port: forward.public_port,
-            first,
-        };
-        let public = PublicForward {
-            device: self.device,
-            forward: forward.id,
-            port: forward.public_port,
-            max_connections_per_minute: device.max_connections_per_minute,
-            ip_link_protection: device.ip_link_protection,
-            link_protection: forward.link_protection,
-        };
-        let generation = self.generation();
-        self.state().open_ports.push(public.port);
-        self.open_public_port(public, forward.kind).await;
-        if !self
-            .shared
-            .tunnels
-            .open_forward(self.device, generation, open)
-        {
-            self.state()
-                .open_ports
-                .retain(|open| *open != forward.public_port);
-            self.shared.ports.close(forward.public_port, generation);
-            return Err("a newer tunnel has taken over");
-        }
-        debug!(device = %self.name, port, "forward open");
-        Ok(())
-    }
-
-    /// Listens on the public port before the tunnel counts as open: who sees it open may connect at once. What is
-    /// reached by an HTTP name has no public port.
-    async fn open_public_port(&self, public: PublicForward, kind: ForwardKind) {
-        let (port, generation) = (public.port, self.generation());
-        match kind {
-            ForwardKind::Http => self.shared.ports.withdraw(port, generation),
-            ForwardKind::Tcp => {
-                if let Err(error) = self.shared.ports.open(public, generation).await {
-                    // The gateway still reaches the device; only the public port is missing.
-                    warn!(device = %self.name, port, %error, "listen on public port");
-                }
-            }
-        }
-    }
-
-    /// A `cancel-tcpip-forward` of the device.
-    pub(super) fn cancel_forward(&self, port: u32) {
-        let Ok(port) = u16::try_from(port) else {
-            return;
-        };
-        self.shared
-            .tunnels
-            .close_forwards(self.device, self.generation(), Some(port));
-        self.shared.ports.close(port, self.generation());
-        self.state().open_ports.retain(|open| *open != port);
     }
 
     /// Runs the control channel until the agent closes it.
@@ -431,14 +330,6 @@ impl DeviceLink {
             .await
     }
 
-    /// Gives the public ports back, but for those that a newer tunnel has by now.
-    fn close_ports(&self) {
-        let ports = std::mem::take(&mut self.state().open_ports);
-        for port in ports {
-            self.shared.ports.close(port, self.generation());
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -480,14 +371,6 @@ impl DeviceLink {
             }
         });
         Ok(stream)
-    }
-
-    /// Closes every forward but keeps the connection: the agent stays in touch.
-    fn close_forwards(&self) {
-        self.close_ports();
-        self.shared
-            .tunnels
-            .close_forwards(self.device, self.generation(), None);
     }
 
     fn end(self: Arc<Self>, cut: Cut) {

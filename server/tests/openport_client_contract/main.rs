@@ -64,6 +64,7 @@ macro_rules! contract {
                 sessions::the_one_unused_longest_gives_way,
                 refusals::states_refuse_and_heal,
                 refusals::requests_are_limited_per_key,
+                refusals::requests_are_limited_per_address,
                 kill::a_killed_session_is_refused_until_a_person_restarts_it,
                 kill::what_does_not_match_is_404,
                 anonymous::a_new_key_is_served_and_known_again,

@@ -86,3 +86,28 @@ pub(crate) async fn requests_are_limited_per_key(bed: &Bed) {
     assert!(limited.header("retry-after").is_some());
     granted(bed, &[("public_key", &public_key())]).await;
 }
+
+pub(crate) async fn requests_are_limited_per_address(bed: &Bed) {
+    // Many at once: the budget fills again by ten a second.
+    let burst = async |path| {
+        let ask = |_| http::send(bed.http, bed.from, "POST", path, FORM, b"");
+        futures::future::join_all((0..64).map(ask)).await
+    };
+    let mut served = 0;
+    loop {
+        let replies = burst("/api/v1/kill-session").await;
+        let through = replies.iter().filter(|reply| reply.status == 404).count();
+        served += through;
+        if through < replies.len() {
+            break;
+        }
+        assert!(served < 6000, "there is no limit");
+    }
+    assert!(served >= 600, "{served}");
+    let replies = burst("/api/v1/request-port").await;
+    let limited: Vec<_> = replies.iter().filter(|reply| reply.status == 429).collect();
+    assert!(!limited.is_empty());
+    for reply in limited {
+        assert_eq!(reply.body, r#"{"error":"Too many requests"}"#);
+    }
+}
