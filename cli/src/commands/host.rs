@@ -148,6 +148,29 @@ struct User {
     short_id: String,
 }
 
+/// What a new host shall be; the server has defaults for the rest.
+#[derive(Debug, Serialize)]
+struct NewHost {
+    user_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress_ip_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+}
+
+/// Absent members stay.
+#[derive(Debug, Serialize)]
+struct PolicyChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording_required: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct_tcpip_allowed: Option<bool>,
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 struct Created {
     host: Value,
@@ -269,11 +292,14 @@ async fn show(session: &Session, host: &str) -> anyhow::Result<()> {
                 _ => {}
             }
         }
-        let bindings = sheet["bindings"].as_array();
+        let bindings = sheet.get("bindings").and_then(Value::as_array);
         for binding in bindings.into_iter().flatten() {
-            let egress = &binding["egress_ip"];
-            let text = |name: &str| egress[name].as_str().unwrap_or_default().to_owned();
-            let line = format!("{} ({})", text("ip_address"), text("label"));
+            let text = |pointer: &str| {
+                let text = binding.pointer(pointer).and_then(Value::as_str);
+                text.unwrap_or_default()
+            };
+            let (address, label) = (text("/egress_ip/ip_address"), text("/egress_ip/label"));
+            let line = format!("{address} ({label})");
             table.pair("egress IP", &line);
         }
         output.table(table)
@@ -282,21 +308,21 @@ async fn show(session: &Session, host: &str) -> anyhow::Result<()> {
 
 async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result<()> {
     let attempt = format!("make a host of {}", arguments.user);
-    let mut wish = json!({ "user_id": user(session, &arguments.user).await? });
-    if let Some(device) = &arguments.device {
-        let path = ["v1", "admin", "devices", device.as_str()];
-        let found: DeviceEnvelope = session.api.get(&attempt, &path, &[]).await?;
-        wish["device_id"] = found.device.id.into();
-    }
-    for (name, value) in [
-        ("egress_ip_id", arguments.egress_ip),
-        ("slot_key", arguments.slot),
-        ("region", arguments.region),
-    ] {
-        if let Some(value) = value {
-            wish[name] = value.into();
+    let device_id = match &arguments.device {
+        Some(device) => {
+            let path = ["v1", "admin", "devices", device.as_str()];
+            let found: DeviceEnvelope = session.api.get(&attempt, &path, &[]).await?;
+            Some(found.device.id)
         }
-    }
+        None => None,
+    };
+    let wish = NewHost {
+        user_id: user(session, &arguments.user).await?,
+        device_id,
+        egress_ip_id: arguments.egress_ip,
+        slot_key: arguments.slot,
+        region: arguments.region,
+    };
     let made: Created = session
         .api
         .submit(&attempt, Method::POST, &HOSTS, &wish)
@@ -360,13 +386,10 @@ async fn set_policy(session: &Session, host: &str, policy: PolicyArguments) -> a
     let id = find(session, host).await?;
     let attempt = format!("set the policy of host {host}");
     let path = [&HOSTS[..], &[&id]].concat();
-    let mut change = json!({});
-    if let Some(record) = policy.record {
-        change["recording_required"] = record.is_on().into();
-    }
-    if let Some(jump) = policy.jump {
-        change["direct_tcpip_allowed"] = jump.is_on().into();
-    }
+    let change = PolicyChange {
+        recording_required: policy.record.map(Switch::is_on),
+        direct_tcpip_allowed: policy.jump.map(Switch::is_on),
+    };
     let answer: Value = session
         .api
         .submit(&attempt, Method::PATCH, &path, &change)

@@ -123,7 +123,7 @@ impl Relay<'_> {
     /// Operator to device, until the operator closes the channel.
     async fn to_device(&self, mut backlog: Backlog, up: &ChannelWriteHalf<client::Msg>) {
         while let Some(message) = backlog.next().await {
-            if !self.tap.from_operator(&message).await {
+            if !self.tap.operator_sent(&message).await {
                 break;
             }
             match pass_on(message, up).await {

@@ -56,7 +56,7 @@ impl Tap {
     }
 
     /// A message of the operator. False when the session may not go on.
-    pub(super) async fn from_operator(&self, message: &ChannelMsg) -> bool {
+    pub(super) async fn operator_sent(&self, message: &ChannelMsg) -> bool {
         if let ChannelMsg::Data { data } = message {
             self.received(data.len());
             return true;
