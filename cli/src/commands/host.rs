@@ -3,7 +3,7 @@
 use moorline_protocol::operator::DeviceEnvelope;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -148,29 +148,6 @@ struct User {
     short_id: String,
 }
 
-/// What a new host shall be; the server has defaults for the rest.
-#[derive(Debug, Serialize)]
-struct NewHost {
-    user_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    egress_ip_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slot_key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
-}
-
-/// Absent members stay.
-#[derive(Debug, Serialize)]
-struct PolicyChange {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recording_required: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    direct_tcpip_allowed: Option<bool>,
-}
-
 #[derive(Debug, Deserialize, Serialize)]
 struct Created {
     host: Value,
@@ -294,12 +271,11 @@ async fn show(session: &Session, host: &str) -> anyhow::Result<()> {
         }
         let bindings = sheet.get("bindings").and_then(Value::as_array);
         for binding in bindings.into_iter().flatten() {
-            let text = |pointer: &str| {
-                let text = binding.pointer(pointer).and_then(Value::as_str);
-                text.unwrap_or_default()
+            let text = |name: &str| {
+                let value = binding.get("egress_ip").and_then(|egress| egress.get(name));
+                value.and_then(Value::as_str).unwrap_or_default().to_owned()
             };
-            let (address, label) = (text("/egress_ip/ip_address"), text("/egress_ip/label"));
-            let line = format!("{address} ({label})");
+            let line = format!("{} ({})", text("ip_address"), text("label"));
             table.pair("egress IP", &line);
         }
         output.table(table)
@@ -308,21 +284,23 @@ async fn show(session: &Session, host: &str) -> anyhow::Result<()> {
 
 async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result<()> {
     let attempt = format!("make a host of {}", arguments.user);
-    let device_id = match &arguments.device {
-        Some(device) => {
-            let path = ["v1", "admin", "devices", device.as_str()];
-            let found: DeviceEnvelope = session.api.get(&attempt, &path, &[]).await?;
-            Some(found.device.id)
+    let mut wish = Map::new();
+    let owner = user(session, &arguments.user).await?;
+    wish.insert("user_id".into(), owner.into());
+    if let Some(device) = &arguments.device {
+        let path = ["v1", "admin", "devices", device.as_str()];
+        let found: DeviceEnvelope = session.api.get(&attempt, &path, &[]).await?;
+        wish.insert("device_id".into(), found.device.id.into());
+    }
+    for (name, value) in [
+        ("egress_ip_id", arguments.egress_ip),
+        ("slot_key", arguments.slot),
+        ("region", arguments.region),
+    ] {
+        if let Some(value) = value {
+            wish.insert(name.into(), value.into());
         }
-        None => None,
-    };
-    let wish = NewHost {
-        user_id: user(session, &arguments.user).await?,
-        device_id,
-        egress_ip_id: arguments.egress_ip,
-        slot_key: arguments.slot,
-        region: arguments.region,
-    };
+    }
     let made: Created = session
         .api
         .submit(&attempt, Method::POST, &HOSTS, &wish)
@@ -386,10 +364,13 @@ async fn set_policy(session: &Session, host: &str, policy: PolicyArguments) -> a
     let id = find(session, host).await?;
     let attempt = format!("set the policy of host {host}");
     let path = [&HOSTS[..], &[&id]].concat();
-    let change = PolicyChange {
-        recording_required: policy.record.map(Switch::is_on),
-        direct_tcpip_allowed: policy.jump.map(Switch::is_on),
-    };
+    let mut change = Map::new();
+    if let Some(record) = policy.record {
+        change.insert("recording_required".into(), record.is_on().into());
+    }
+    if let Some(jump) = policy.jump {
+        change.insert("direct_tcpip_allowed".into(), jump.is_on().into());
+    }
     let answer: Value = session
         .api
         .submit(&attempt, Method::PATCH, &path, &change)
