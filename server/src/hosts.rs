@@ -109,6 +109,12 @@ impl Hosts {
         self.sessions.look();
     }
 
+    /// The logins that last.
+    #[must_use]
+    pub const fn sessions(&self) -> &LiveSessions {
+        &self.sessions
+    }
+
     /// Does tasks until `stop`. What runs then is left, and done anew at the next start.
     pub async fn run(self, stop: CancellationToken) {
         if let Err(error) = self.registry.release_tasks(&self.place.node).await {

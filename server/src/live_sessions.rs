@@ -43,6 +43,27 @@ pub struct HostHold {
     pub entry_password_hash: Secret<String>,
 }
 
+impl Hold {
+    /// That of a host and its owner, as they are now.
+    #[must_use]
+    pub fn on_host(host: &Host, owner: &User) -> Self {
+        Self {
+            user: owner.id,
+            host: Some(HostHold {
+                id: host.id,
+                token_version: owner.token_version,
+                entry_password_hash: host.entry_password_hash.clone(),
+            }),
+        }
+    }
+
+    /// That of a user alone.
+    #[must_use]
+    pub const fn on_user(user: UserId) -> Self {
+        Self { user, host: None }
+    }
+}
+
 /// The table. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct LiveSessions(Arc<Shared>);

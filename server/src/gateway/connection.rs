@@ -219,10 +219,7 @@ impl Handler for Connection {
             }
             Some(Accepted::Operator(user, device_name)) => {
                 info!(user = %user.username, device = %device_name, "operator logged in");
-                let hold = LoginHold {
-                    user: user.id,
-                    host: None,
-                };
+                let hold = LoginHold::on_user(user.id);
                 self.enter(*user, Goal::Device(device_name), hold, session);
             }
             Some(Accepted::Host(login)) => {

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::login::{self, Refusal};
-use crate::live_sessions::{Hold, HostHold};
+use crate::live_sessions::Hold;
 use crate::rate_limit::address_key;
 use crate::recent::Recent;
 use crate::registry::error::RegistryError;
@@ -72,14 +72,7 @@ pub(super) struct HostLogin {
 impl HostLogin {
     /// What the login hangs on.
     pub(super) fn hold(&self) -> Hold {
-        Hold {
-            user: self.owner.id,
-            host: Some(HostHold {
-                id: self.host.id,
-                token_version: self.owner.token_version,
-                entry_password_hash: self.host.entry_password_hash.clone(),
-            }),
-        }
+        Hold::on_host(&self.host, &self.owner)
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) async fn a_container_has_its_defaults_and_its_data(world: &World<'_>)
     assert!(["DESKTOP", "LAPTOP"].contains(&kind), "{name}");
     assert!(is_letters_and_digits(rest, 7) && rest == rest.to_uppercase());
 
+    ended(world, &text(&json, "task_id")).await;
     let id = text(host, "id");
     let list = world.get(HOSTS).await.json();
     assert_eq!(list["hosts"].as_array().unwrap().len(), 1);

@@ -178,6 +178,20 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
     let reply = ask(world, &target, &upgrade, "ping").await;
     assert_eq!((reply.status, reply.body.as_str()), (101, "gnip"));
 
+    // One that lasts ends with what it hangs on.
+    let rotate = format!("{}/rotate-ssh-password", host.path());
+    let rotating = async {
+        loop {
+            assert_eq!(world.post(&rotate, Value::Null).await.status, 200);
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    };
+    let reply = tokio::select! {
+        reply = ask(world, &target, &upgrade, "") => reply,
+        () = rotating => unreachable!("it goes on until the other ends"),
+    };
+    assert_eq!((reply.status, reply.body.as_str()), (101, ""));
+
     line.down().await;
     let gone = ask(world, &path("user", &host), &cookie, "").await;
     plain(&gone, 503, "cannot reach container");

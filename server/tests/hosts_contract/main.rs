@@ -70,6 +70,7 @@ macro_rules! contract {
                 tasks::tasks_of_one_host_run_in_order,
                 tasks::waiting_tasks_go_with_their_host,
                 tasks::a_queue_has_its_end,
+                tasks::a_host_whose_tunnel_is_gone_is_stopped,
                 own::users_see_their_hosts,
                 own::users_rebuild_their_hosts,
                 bootstrap::a_session_ends_in_a_handoff,

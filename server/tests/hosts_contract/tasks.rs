@@ -84,3 +84,31 @@ pub(crate) async fn a_queue_has_its_end(world: &World<'_>) {
     refused(&full, 500, "queue action failed");
     assert_eq!(world.delete(&host.path()).await.status, 200);
 }
+
+pub(crate) async fn a_host_whose_tunnel_is_gone_is_stopped(world: &World<'_>) {
+    let (device, host) = device_host(world).await;
+    let line = Line::of(world, &device).await;
+    line.up().await;
+    let started = ended(world, &act(world, &host, "start").await).await;
+    assert_eq!(started["status"], "succeeded", "{started}");
+    line.down().await;
+    let since = std::time::Instant::now();
+    while status(world, &host).await == "running" {
+        let waited = since.elapsed().as_secs();
+        assert!(waited < 150, "it is still said to run after {waited} s");
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    assert!(
+        since.elapsed().as_secs() >= 50,
+        "a device has a minute to come back"
+    );
+    assert_eq!(status(world, &host).await, "stopped");
+    let drift = world.events("type=reconcile.host.drift").await;
+    assert_eq!(drift.len(), 1);
+    assert_eq!(drift[0]["level"], "warn");
+    assert_eq!(
+        drift[0]["metadata"],
+        json!({"operator": "system", "db_status": "running", "actual_status": "stopped",
+            "host_id": host.id})
+    );
+}

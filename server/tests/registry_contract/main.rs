@@ -39,6 +39,11 @@ macro_rules! tell_all {
         tell!(
             $place,
             [
+                work::tasks_of_a_host_are_taken_one_by_one,
+                work::tasks_that_nobody_touches_fail,
+                work::a_one_time_password_opens_once_and_for_its_host,
+                work::forwards_are_renewed_and_old_ports_come_back,
+                work::sessions_are_noted_and_closed,
                 creation::parallel_calls_get_numbers_without_a_double,
                 creation::each_prefix_counts_for_itself,
                 creation::taken_names_are_skipped_and_refused,
@@ -82,11 +87,6 @@ macro_rules! tell_all {
                 processes::two_processes_share_ports_and_numbers,
                 processes::a_key_revoked_elsewhere_is_refused,
                 processes::everything_is_there_after_a_restart,
-                work::tasks_of_a_host_are_taken_one_by_one,
-                work::tasks_that_nobody_touches_fail,
-                work::a_one_time_password_opens_once_and_for_its_host,
-                work::forwards_are_renewed_and_old_ports_come_back,
-                work::sessions_are_noted_and_closed,
             ]
         )
     };

@@ -22,7 +22,8 @@ use super::access::{COOKIE, Operator};
 use super::answer::Refusal;
 use super::hosts::{self, own};
 use crate::api::{Api, Peer};
-use crate::registry::model::{Device, Host, HostStatus};
+use crate::live_sessions::Hold;
+use crate::registry::model::{Device, Host, HostStatus, User};
 use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort};
 
 /// Where the web server of a desktop listens.
@@ -96,9 +97,19 @@ async fn serve(api: &Api, peer: Peer, request: Request, role: Role) -> Response 
         let device = desktop_of(api, &host).await?;
         let target = target(path, parts.uri.query())?;
         let stream = open(api, &device, peer).await?;
-        pass_on(api, stream, target, parts, body).await
+        let hold = hold(&operator.0, &host);
+        pass_on(api, hold, stream, target, parts, body).await
     };
     served.await.unwrap_or_else(Refusal::into_plain)
+}
+
+/// What a connection that lasts hangs on.
+fn hold(caller: &User, host: &Host) -> Hold {
+    if caller.id == host.user {
+        Hold::on_host(host, caller)
+    } else {
+        Hold::on_user(caller.id)
+    }
 }
 
 /// Host and rest of `/v1/admin/hosts/{host}/vnc/{path}`.
@@ -164,6 +175,7 @@ async fn open(api: &Api, device: &Device, peer: Peer) -> Result<Stream, Refusal>
 
 async fn pass_on(
     api: &Api,
+    hold: Hold,
     stream: Stream,
     target: Uri,
     mut parts: Parts,
@@ -195,7 +207,13 @@ async fn pass_on(
     if switched {
         let theirs = hyper::upgrade::on(&mut answer);
         let ours = ours.ok_or(NO_ANSWER)?;
-        desktops.tasks.spawn(relay(ours, theirs, turn));
+        let live = api.0.parts.hosts.sessions().register(hold);
+        desktops.tasks.spawn(async move {
+            tokio::select! {
+                () = relay(ours, theirs, turn) => {}
+                reason = live.ended() => debug!(reason, "desktop cut"),
+            }
+        });
     }
     let (mut head, body) = answer.into_parts();
     head.headers = for_browser(head.headers, switched);
