@@ -223,7 +223,10 @@ impl Handler for Connection {
             }
             Some(Accepted::Operator(user, device_name)) => {
                 info!(user = %user.username, device = %device_name, "operator logged in");
-                let hold = Hold::on_user(user.id);
+                let hold = Hold {
+                    user: user.id,
+                    host: None,
+                };
                 self.enter(*user, Goal::Device(device_name), hold, session);
             }
             Some(Accepted::Host(login)) => {
