@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// Requests made up for one call and kind of test.
 const EXAMPLES: &str = "15";
+/// Path of what is described with a server of its own.
+const NAMES: &str = "/";
 
 fn schemathesis() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/venv/bin/schemathesis");
@@ -32,8 +34,9 @@ fn operations(document: &Value) -> usize {
     const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
     let paths = document["paths"].as_object().unwrap();
     paths
-        .values()
-        .flat_map(|item| item.as_object().unwrap().keys())
+        .iter()
+        .filter(|(path, _)| *path != NAMES)
+        .flat_map(|(_, item)| item.as_object().unwrap().keys())
         .filter(|key| METHODS.contains(&key.as_str()))
         .count()
 }
@@ -81,6 +84,8 @@ fn what_schemathesis_makes_up_from_the_document_breaks_nothing() {
         .arg("--config-file")
         .arg(&file)
         .args(["run", &format!("{}/openapi.json", server.url())])
+        // HTTP names of devices have a host of their own.
+        .args(["--exclude-path", NAMES])
         .args(["--checks", "not_a_server_error"])
         .args(["--phases", "coverage,fuzzing"])
         .args(["--max-examples", EXAMPLES, "--generation-deterministic"])
@@ -93,7 +98,7 @@ fn what_schemathesis_makes_up_from_the_document_breaks_nothing() {
     let told: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
     let tested = told["operations"]["tested"].as_u64().unwrap();
     assert_eq!(usize::try_from(tested).unwrap(), operations(&document));
-    assert!(tested >= 38, "{told}");
+    assert!(tested >= 130, "{told}");
     assert_eq!(told["warnings"]["missing_auth"], serde_json::json!([]));
     // It still does its work.
     let answer = server.api(secret).create(&[]);
