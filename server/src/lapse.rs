@@ -101,8 +101,17 @@ async fn cut_ended(
     for (device, forward) in open {
         if ended.contains(&forward) {
             ports.forget(forward);
-            let cut = tunnels.cut_forward(device, forward, Cut::Killed);
-            if !cut.await {
+            let known = registry.device(device).await?;
+            let killed = known.is_some_and(|known| {
+                let mut forwards = known.forwards.iter();
+                forwards.any(|one| one.id == forward)
+            });
+            let cut = if killed {
+                tunnels.cut_forward(device, forward, Cut::Killed).await
+            } else {
+                tunnels.end_removed(device, forward, Cut::Killed).await
+            };
+            if !cut {
                 warn!(%device, "tunnel still there after its session ended");
             }
         }

@@ -321,6 +321,15 @@ impl Tunnels {
         .await
     }
 
+    /// As [`Self::cut_forward`] for a forward that is removed: a tunnel that holds the whole device goes on without it.
+    pub async fn end_removed(&self, device: DeviceId, forward: ForwardId, cut: Cut) -> bool {
+        self.forwards_changed(device);
+        self.cut_those(device, cut, |tunnel| {
+            tunnel.hold == Hold::Sessions && tunnel.forwards.iter().any(|open| open.id == forward)
+        })
+        .await
+    }
+
     async fn cut_those(
         &self,
         device: DeviceId,

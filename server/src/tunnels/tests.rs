@@ -184,3 +184,23 @@ async fn of_too_many_tunnels_the_oldest_without_a_forward_goes() {
     assert_eq!(cut, expected, "the second, since the first has a forward");
     assert_eq!(tunnels.open_forwards().len(), 1);
 }
+
+#[tokio::test]
+async fn a_removed_forward_ends_the_tunnel_of_its_session_and_no_other() {
+    let tunnels = Tunnels::default();
+    let (agent, client) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+    let whole = tunnels.register(device(), Arc::new(agent.clone()), peer(), Hold::Device);
+    tunnels.open_forward(device(), whole, forward(10_000));
+    tunnels.open_forward(device(), whole, forward(10_001));
+    let single = tunnels.register(device(), Arc::new(client.clone()), peer(), Hold::Sessions);
+    tunnels.open_forward(device(), single, forward(10_002));
+    let ended = |id| tunnels.end_removed(device(), ForwardId(id), Cut::Killed);
+    assert!(ended(10_001).await);
+    assert!(agent.cuts.lock().unwrap().is_empty());
+    let (_, ()) = tokio::join!(ended(10_002), async {
+        tokio::task::yield_now().await;
+        tunnels.unregister(device(), single);
+    });
+    assert_eq!(*client.cuts.lock().unwrap(), [Cut::Killed]);
+    assert!(agent.cuts.lock().unwrap().is_empty());
+}
