@@ -162,7 +162,8 @@ pub(crate) async fn pages_tell_what_is_wrong(bed: &Bed) {
     let _tunnel = WsDevice::hold(bed, &closed, nobody).await;
     let away = bed.session(ForwardKind::Http).await;
     bed.sql(&format!(
-        "INSERT INTO nodes SELECT 'away{0}', 'away', 22, '', 'active', 1, 2, NULL",
+        "INSERT INTO nodes (name, public_host, ssh_port, host_key, status, port_first, port_last) \
+         VALUES ('away{0}', 'away', 22, '', 'active', 1, 2)",
         away.forward.id.0
     ))
     .await;
