@@ -74,21 +74,21 @@ pub struct Said {
 #[derive(Debug, Error)]
 pub enum BackupError {
     /// A file or folder cannot be used.
-    #[error("{attempt} {}: {source}", path.display())]
+    #[error("{attempt} {}: {cause}", path.display())]
     File {
         /// What was attempted.
         attempt: &'static str,
         /// On which.
         path: PathBuf,
         /// What the file system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// There is a snapshot of this second.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
     /// The new snapshot is complete, but an old one is in the way of the retention.
     #[error(
-        "{} is complete, but delete {}: {source}",
+        "{} is complete, but delete {}: {cause}",
         snapshot.display(),
         path.display()
     )]
@@ -98,7 +98,7 @@ pub enum BackupError {
         /// The old one.
         path: PathBuf,
         /// What the file system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The database or the snapshot.
     #[error(transparent)]
@@ -172,15 +172,15 @@ fn delete_expired(
     if args.retention_days == 0 {
         return Ok(Vec::new());
     }
-    let failed = |path: &Path, source| BackupError::Retention {
+    let failed = |path: &Path, cause| BackupError::Retention {
         snapshot: snapshot.to_owned(),
         path: path.to_owned(),
-        source,
+        cause,
     };
-    let entries = std::fs::read_dir(&args.dir).map_err(|source| failed(&args.dir, source))?;
+    let entries = std::fs::read_dir(&args.dir).map_err(|cause| failed(&args.dir, cause))?;
     let mut deleted = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|source| failed(&args.dir, source))?;
+        let entry = entry.map_err(|cause| failed(&args.dir, cause))?;
         let expired = entry
             .file_name()
             .to_str()
@@ -190,7 +190,7 @@ fn delete_expired(
         if !expired || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
-        std::fs::remove_file(&path).map_err(|source| failed(&path, source))?;
+        std::fs::remove_file(&path).map_err(|cause| failed(&path, cause))?;
         deleted.push(path);
     }
     deleted.sort();
@@ -243,9 +243,9 @@ fn json(value: &impl Serialize) -> String {
 
 fn at(attempt: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BackupError {
     let path = path.to_owned();
-    move |source| BackupError::File {
+    move |cause| BackupError::File {
         attempt,
         path,
-        source,
+        cause,
     }
 }

@@ -31,14 +31,14 @@ const POSTGRES_MAGIC: &[u8] = b"PGDMP";
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     /// A file cannot be read, made or moved.
-    #[error("{attempt} {}: {source}", path.display())]
+    #[error("{attempt} {}: {cause}", path.display())]
     File {
         /// What was attempted.
         attempt: &'static str,
         /// On which file.
         path: PathBuf,
         /// What the file system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The configured place holds nothing that this program made.
     #[error("{0} holds no database of Moorline")]
@@ -203,9 +203,9 @@ fn not_a_snapshot(path: &Path, reason: impl Into<String>) -> SnapshotError {
 
 fn at(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
     let path = path.to_owned();
-    move |source| SnapshotError::File {
+    move |cause| SnapshotError::File {
         attempt,
         path,
-        source,
+        cause,
     }
 }
