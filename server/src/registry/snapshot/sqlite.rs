@@ -80,7 +80,7 @@ pub(super) async fn put_back(
 /// Looks at `copy`, which is one of `snapshot`.
 async fn check(snapshot: &Path, copy: &Path, keys: &MasterKey) -> Result<(), SnapshotError> {
     let refused = |error: RegistryError| not_a_snapshot(snapshot, error.to_string());
-    let database = open(copy, Use::Copy).await?;
+    let database = open(copy, Use::Copy).await.map_err(refused)?;
     let sound = "PRAGMA integrity_check(1)";
     let verdict: String = one(&database, sound).await.map_err(refused)?;
     if verdict != "ok" {
