@@ -77,6 +77,8 @@ pub struct Overrides {
     pub tls_self_signed: bool,
     /// `--log-format`.
     pub log_format: Option<LogFormat>,
+    /// `ADMIN_JWT_SECRET`, which no argument gives.
+    pub jwt_secret: Option<Secret<String>>,
 }
 
 /// First and last of the public ports.
@@ -257,7 +259,7 @@ impl Config {
             allow_anonymous_keys: file.openport.allow_anonymous_keys.unwrap_or(true),
             trusted_proxies: TrustedProxies(file.http.trusted_proxies),
             database_url,
-            jwt_secret: file.auth.jwt_secret.map(jwt_secret).transpose()?,
+            jwt_secret: jwt_secret(file.auth.jwt_secret, overrides.jwt_secret)?,
             default_rate_limit: default_rate_limit(file.limits.default_rate_limit)?,
             shutdown_grace: file.shutdown_grace.unwrap_or(DEFAULT_GRACE),
             log_format: overrides.log_format.or(file.log.format).unwrap_or_default(),
@@ -437,16 +439,18 @@ fn names(
     }))
 }
 
-/// Checks a secret from the file or from `ADMIN_JWT_SECRET`.
-///
-/// # Errors
-/// [`ConfigError::Invalid`] when it is too short.
-pub fn jwt_secret(secret: Secret<String>) -> Result<Secret<String>, ConfigError> {
-    if secret.expose().chars().count() < JWT_SECRET_MIN {
-        return Err(invalid(
-            "auth.jwt_secret",
-            "must have 32 characters or more",
-        ));
+/// The secret of the tokens; that of the environment wins (control contract section 16).
+fn jwt_secret(
+    file: Option<Secret<String>>,
+    environment: Option<Secret<String>>,
+) -> Result<Option<Secret<String>>, ConfigError> {
+    let (key, secret) = match environment {
+        Some(secret) => ("ADMIN_JWT_SECRET", Some(secret)),
+        None => ("auth.jwt_secret", file),
+    };
+    let short = |secret: &Secret<String>| secret.expose().chars().count() < JWT_SECRET_MIN;
+    if secret.as_ref().is_some_and(short) {
+        return Err(invalid(key, "must have 32 characters or more"));
     }
     Ok(secret)
 }

@@ -7,12 +7,16 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use moorline_protocol::Secret;
 use moorline_server::admin::{self, AdminArgs, DataPlace};
 use moorline_server::api::openapi;
+use moorline_server::backup::{self, BackupArgs, RestoreArgs, Said};
 use moorline_server::config::file::LogFormat;
 use moorline_server::config::{Config, Overrides, PortRange, Tls, TlsSource};
+use moorline_server::registry::model::Timestamp;
 use moorline_server::serve::{make_data_dir, serve};
 use moorline_server::tls;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +36,10 @@ enum Command {
     CheckConfig(ServeArgs),
     /// Work on the data folder, also while the server runs.
     Admin(AdminCli),
+    /// Take a snapshot of the database, also while the server runs.
+    Backup(BackupCli),
+    /// Put a snapshot in the place of the database; the server has to be stopped.
+    Restore(RestoreCli),
     /// Print the OpenAPI document of the HTTP API.
     Openapi,
     /// Print completions for a shell.
@@ -43,14 +51,46 @@ enum Command {
 
 #[derive(Args)]
 struct AdminCli {
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    args: AdminArgs,
+}
+
+#[derive(Args)]
+struct BackupCli {
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    args: BackupArgs,
+}
+
+#[derive(Args)]
+struct RestoreCli {
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    args: RestoreArgs,
+}
+
+#[derive(Args)]
+struct PlaceArgs {
     /// Configuration file of the server.
     #[arg(long, value_name = "FILE", env = "MOORLINE_CONFIG", global = true)]
     config: Option<PathBuf>,
     /// Data folder of the server [default: ./moorline-data, for root /var/lib/moorline-server].
     #[arg(long, value_name = "DIR", env = "MOORLINE_DATA_DIR", global = true)]
     data_dir: Option<PathBuf>,
-    #[command(flatten)]
-    args: AdminArgs,
+}
+
+impl PlaceArgs {
+    fn load(self) -> anyhow::Result<Config> {
+        let overrides = Overrides {
+            data_dir: self.data_dir,
+            ..Overrides::default()
+        };
+        Ok(Config::load(self.config.as_deref(), overrides)?)
+    }
 }
 
 #[derive(Args)]
@@ -91,6 +131,10 @@ impl ServeArgs {
             ports: self.ports,
             tls_self_signed: self.tls_self_signed,
             log_format: self.log_format,
+            jwt_secret: std::env::var("ADMIN_JWT_SECRET")
+                .ok()
+                .filter(|secret| !secret.is_empty())
+                .map(Secret::new),
         };
         Ok(Config::load(self.config.as_deref(), overrides)?)
     }
@@ -135,6 +179,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             print("configuration is good\n")
         }
         Command::Admin(cli) => run_admin(cli),
+        Command::Backup(cli) => run_backup(cli),
+        Command::Restore(cli) => run_restore(cli),
         Command::Openapi => print(&(openapi::text() + "\n")),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -145,11 +191,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn run_admin(cli: AdminCli) -> anyhow::Result<()> {
-    let overrides = Overrides {
-        data_dir: cli.data_dir,
-        ..Overrides::default()
-    };
-    let config = Config::load(cli.config.as_deref(), overrides)?;
+    let config = cli.place.load()?;
     make_data_dir(&config)?;
     let place = DataPlace {
         database_url: config.database_url.clone(),
@@ -157,6 +199,46 @@ fn run_admin(cli: AdminCli) -> anyhow::Result<()> {
     };
     let text = runtime()?.block_on(admin::run(cli.args, &place))?;
     print(&text)
+}
+
+/// A signal ends it as any other failure does: without a partial file.
+fn run_backup(cli: BackupCli) -> anyhow::Result<()> {
+    let config = cli.place.load()?;
+    let done = runtime()?.block_on(async {
+        let mut signals = stop_signals()?;
+        let [terminate, interrupt] = &mut signals;
+        tokio::select! {
+            said = backup::backup(&cli.args, &config, Timestamp::now()) => Ok(said?),
+            _ = terminate.recv() => anyhow::bail!("back up: stopped by a signal"),
+            _ = interrupt.recv() => anyhow::bail!("back up: stopped by a signal"),
+        }
+    });
+    say(&done?)
+}
+
+/// Signals do not cut it off: it either puts everything in its place or leaves everything as it was.
+fn run_restore(cli: RestoreCli) -> anyhow::Result<()> {
+    let config = cli.place.load()?;
+    let done = runtime()?.block_on(async {
+        let _held = stop_signals()?;
+        Ok::<_, anyhow::Error>(backup::restore(&cli.args, &config, Timestamp::now()).await?)
+    });
+    say(&done?)
+}
+
+fn stop_signals() -> anyhow::Result<[Signal; 2]> {
+    let watch = |kind| signal(kind).context("watch for signals");
+    Ok([
+        watch(SignalKind::terminate())?,
+        watch(SignalKind::interrupt())?,
+    ])
+}
+
+fn say(said: &Said) -> anyhow::Result<()> {
+    print(&said.data)?;
+    std::io::stderr()
+        .write_all(said.advice.as_bytes())
+        .context("print")
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -74,14 +74,26 @@ impl MasterKey {
                 source,
             }
         })?;
-        let key: [u8; KEY_BYTES] =
-            bytes
-                .as_slice()
-                .try_into()
-                .map_err(|_| MasterKeyError::Length {
-                    path: path.to_owned(),
-                    found: bytes.len(),
-                })?;
+        Self::of_file(path, &bytes)
+    }
+
+    /// Reads the key from `path`, where it has to be.
+    ///
+    /// # Errors
+    /// [`MasterKeyError`].
+    pub fn read(path: &Path) -> Result<Self, MasterKeyError> {
+        let bytes = std::fs::read(path).map_err(|source| MasterKeyError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::of_file(path, &bytes)
+    }
+
+    fn of_file(path: &Path, bytes: &[u8]) -> Result<Self, MasterKeyError> {
+        let key: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| MasterKeyError::Length {
+            path: path.to_owned(),
+            found: bytes.len(),
+        })?;
         Self::from_bytes(&key)
     }
 

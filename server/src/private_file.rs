@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 const MODE: u32 = 0o600;
@@ -55,6 +55,64 @@ pub fn create_empty(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
+/// Takes every right to a file from others.
+///
+/// # Errors
+/// Of the file system.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))
+}
+
+/// A private file that others write by its name, such as a library, beside the place it is meant for. It is removed
+/// when it goes out of scope before it got there.
+#[derive(Debug)]
+pub struct Temporary {
+    path: PathBuf,
+    place: PathBuf,
+    kept: bool,
+}
+
+impl Temporary {
+    /// Makes it, empty.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn beside(place: &Path) -> io::Result<Self> {
+        let path = write_temporary(place, b"")?;
+        Ok(Self {
+            path,
+            place: place.to_owned(),
+            kept: false,
+        })
+    }
+
+    /// Where it is written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves it to its place, replacing what was there. After it returned, a power cut does not undo it.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn keep(mut self) -> io::Result<()> {
+        make_private(&self.path)?;
+        File::open(&self.path)?.sync_all()?;
+        fs::rename(&self.path, &self.place)?;
+        self.kept = true;
+        sync_folder(&self.place)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.kept {
+            discard(&self.path);
+        }
+    }
+}
+
 /// A file beside `path` that holds `bytes` for good.
 fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
@@ -84,8 +142,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

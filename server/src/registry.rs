@@ -17,6 +17,7 @@
 //! | `keyed_devices` | making devices from their key alone |
 //! | `open_sessions`, `listed_clicks` | what the Openport surface lists |
 //! | `device_forwards`, `http_names` | forwards that operators add, and where HTTP names lead |
+//! | [`snapshot`] | the whole database as one file, and back |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -58,6 +59,7 @@ mod presence;
 mod public_key;
 mod renewal;
 mod sessions;
+pub mod snapshot;
 mod store;
 mod tasks;
 mod timestamp;

@@ -7,6 +7,7 @@
 //! | [`announce`] | what is printed, `listening.json` |
 //! | [`supervise`] | signals, systemd |
 
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use nix::fcntl::Flock;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -141,7 +143,7 @@ struct ServedNames {
 /// [`ServeError`] when it cannot start, or when a part of it ended by itself.
 pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
     make_data_dir(&config)?;
-    let _lock = announce::lock(&config)?;
+    let _lock = lock_data_dir(&config)?;
     // Public ports end after the tunnels that feed them, so that what is under way gets through.
     let ports_stop = CancellationToken::new();
     let assembled = assemble(&config, ports_stop.clone()).await?;
@@ -361,6 +363,14 @@ async fn run(
     } else {
         Err(ServeError::PartEnded)
     }
+}
+
+/// Keeps every other server off the data folder for as long as what it gives lives, however the process ends.
+///
+/// # Errors
+/// [`ServeError::DataDirInUse`] when one runs, [`ServeError::File`].
+pub fn lock_data_dir(config: &Config) -> Result<Flock<File>, ServeError> {
+    announce::lock(config)
 }
 
 /// Makes the data folder, which nobody else may read, if it is not there.

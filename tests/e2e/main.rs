@@ -15,6 +15,7 @@ mod a_forward_tunnel_ends_at_its_account;
 mod a_full_or_read_only_disk_stops_nothing;
 mod a_killed_server_forgets_no_answered_client;
 mod a_log_that_nobody_takes_stops_nothing;
+mod a_lost_data_folder_comes_back_from_its_backup;
 mod a_pinned_key_is_the_only_one_trusted;
 mod a_replaced_key_is_refused_on_every_path;
 mod a_second_connection_takes_over_a_frozen_one;

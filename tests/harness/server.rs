@@ -35,6 +35,8 @@ pub struct ServerOptions {
     pub database: Option<String>,
     /// HTTPS beside plain HTTP.
     pub https: Option<Https>,
+    /// `ADMIN_JWT_SECRET`, if any.
+    pub jwt_secret: Option<String>,
 }
 
 /// How a test server speaks HTTPS.
@@ -80,6 +82,7 @@ impl Default for ServerOptions {
             arguments: Vec::new(),
             database: None,
             https: None,
+            jwt_secret: None,
         }
     }
 }
@@ -128,6 +131,11 @@ impl TestServer {
         };
         server.launch();
         server
+    }
+
+    /// Has the next start use this secret of tokens.
+    pub fn set_jwt_secret(&mut self, secret: &str) {
+        self.options.jwt_secret = Some(secret.to_owned());
     }
 
     /// Starts it again on the ports it had.
@@ -183,6 +191,9 @@ impl TestServer {
         }
         command.arg("--config").arg(self.config_file());
         command.args(&self.options.arguments);
+        if let Some(secret) = &self.options.jwt_secret {
+            command.env("ADMIN_JWT_SECRET", secret);
+        }
         command
     }
 
@@ -296,9 +307,13 @@ impl TestServer {
 
     /// Runs `moorline-server admin …` on the data folder, beside the running server.
     pub fn admin(&self, arguments: &[&str]) -> Done {
+        self.tool(&[&["admin"], arguments].concat())
+    }
+
+    /// Runs another command than `serve` on the data folder, as `backup` and `restore`.
+    pub fn tool(&self, arguments: &[&str]) -> Done {
         let mut command = Command::new(binary("moorline-server"));
         command
-            .arg("admin")
             .args(arguments)
             .arg("--data-dir")
             .arg(self.data())

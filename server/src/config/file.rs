@@ -124,7 +124,7 @@ pub struct DatabaseFile {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthFile {
-    /// Secret of the tokens, 32 characters or more; made at first start when absent.
+    /// Secret of the tokens, 32 characters or more; made at first start when absent. `ADMIN_JWT_SECRET` wins over it.
     pub jwt_secret: Option<Secret<String>>,
 }
 

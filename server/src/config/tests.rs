@@ -238,3 +238,22 @@ fn names_are_off_until_they_have_a_place_and_need_a_domain_to_be_below() {
         assert!(error.starts_with(key), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_secret_of_tokens_has_32_characters() {
+    let given = |file: &str, environment: Option<&str>| {
+        let overrides = Overrides {
+            jwt_secret: environment.map(|text| Secret::new(text.to_owned())),
+            ..Overrides::default()
+        };
+        Config::combine(ConfigFile::parse(file).unwrap(), overrides)
+            .map(|config| config.jwt_secret.map(|secret| secret.expose().clone()))
+    };
+    let (exact, short) = ("ä".repeat(32), "ä".repeat(31));
+    assert_eq!(given("", Some(&exact)).unwrap(), Some(exact.clone()));
+    let file = format!("[auth]\njwt_secret = \"{}\"", "f".repeat(32));
+    assert_eq!(given(&file, None).unwrap(), Some("f".repeat(32)));
+    assert_eq!(given(&file, Some(&exact)).unwrap(), Some(exact));
+    let error = given(&file, Some(&short)).unwrap_err().to_string();
+    assert_eq!(error, "ADMIN_JWT_SECRET: must have 32 characters or more");
+}

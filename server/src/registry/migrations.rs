@@ -77,6 +77,25 @@ pub(super) async fn apply(transaction: &DatabaseTransaction) -> Result<(), Regis
     Ok(())
 }
 
+/// Whether a database with these steps, in order, was made by this program.
+///
+/// # Errors
+/// [`RegistryError::TooNew`] when it has more of them than are known.
+pub(super) fn recognise(applied: &[(i32, String)]) -> Result<bool, RegistryError> {
+    let fits = |((number, name), step): (&(i32, String), &Migration)| {
+        *number == step.number && name == step.name
+    };
+    if applied.is_empty() || !applied.iter().zip(MIGRATIONS).all(fits) {
+        return Ok(false);
+    }
+    let known = MIGRATIONS.last().map_or(0, |last| last.number);
+    let found = applied.last().map_or(0, |last| last.0);
+    if found > known {
+        return Err(RegistryError::TooNew { found, known });
+    }
+    Ok(true)
+}
+
 async fn highest(transaction: &DatabaseTransaction) -> Result<i32, RegistryError> {
     let statement = Statement::from_string(
         transaction.get_database_backend(),

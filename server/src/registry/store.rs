@@ -70,7 +70,7 @@ impl Store {
         transaction: &DatabaseTransaction,
     ) -> Result<(), RegistryError> {
         const ATTEMPT: &str = "check master key";
-        let hash = self.keys.keyed_hash("master key check", b"moorline");
+        let hash = hash_of(&self.keys);
         let found = master_key_check::Entity::find_by_id(1)
             .one(transaction)
             .await
@@ -146,6 +146,11 @@ impl Store {
     pub(super) fn is_sqlite(&self) -> bool {
         self.write.get_database_backend() == DbBackend::Sqlite
     }
+}
+
+/// By which a master key is recognised in the database.
+pub(super) fn hash_of(keys: &MasterKey) -> Vec<u8> {
+    keys.keyed_hash("master key check", b"moorline")
 }
 
 async fn open_sqlite(url: &str) -> Result<(DatabaseConnection, DatabaseConnection), RegistryError> {

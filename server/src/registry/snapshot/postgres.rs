@@ -1,0 +1,403 @@
+//! Snapshots of PostgreSQL: dumps in custom format of the schema that Moorline's tables are in.
+//!
+//! *Invariant:* the password goes to the programs in their environment, never as an argument.
+
+use std::path::Path;
+use std::process::Command;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use moorline_protocol::Secret;
+use sea_orm::sqlx::ConnectOptions as _;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
+    TransactionTrait as _,
+};
+
+use super::super::error::{Attempt as _, RegistryError};
+use super::{Contents, SnapshotError, not_a_snapshot, program};
+use crate::master_key::MasterKey;
+
+const DUMP: &str = "pg_dump";
+const RESTORE: &str = "pg_restore";
+/// How long a dump waits for a lock on a table, as when another version migrates.
+const LOCK_WAIT: &str = "--lock-wait-timeout=60s";
+/// How long a call waits for a connection.
+const CONNECT: Duration = Duration::from_secs(15);
+/// What the commands here call themselves at the database; the server has another name.
+const APPLICATION: &str = "moorline-backup";
+
+pub(super) async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
+    let address = Address::parse(url)?;
+    let database = connect(url).await?;
+    let schema = schema(&database).await?;
+    if !holds_registry(&database).await? {
+        return Err(SnapshotError::NoDatabase(address.to_string()));
+    }
+    database.close().await.attempt("close database")?;
+    let mut dump = address.command(DUMP);
+    dump.args([
+        "--format=custom",
+        "--no-owner",
+        "--no-privileges",
+        LOCK_WAIT,
+    ])
+    .arg(format!("--schema={}", quoted(&schema)))
+    .arg("--file")
+    .arg(into)
+    .arg(address.connection());
+    program::run(DUMP, dump).await.map(drop)
+}
+
+pub(super) async fn put_back(
+    url: &str,
+    file: &Path,
+    keys: &MasterKey,
+    stamp: &str,
+) -> Result<Option<String>, SnapshotError> {
+    let address = Address::parse(url)?;
+    let (found, contents) = look(&address, file).await?;
+    contents.check(file, keys)?;
+    let database = connect(url).await?;
+    let schema = schema(&database).await?;
+    if found != schema {
+        let reason = format!("its tables are in schema {found}, those of the database in {schema}");
+        return Err(not_a_snapshot(file, reason));
+    }
+    refuse_others(&database, &address).await?;
+    let tables = tables(&database, &schema).await?;
+    if !tables.is_empty() && !holds_registry(&database).await? {
+        return Err(SnapshotError::NoDatabase(format!(
+            "{address} has tables of something else and"
+        )));
+    }
+    let aside = format!("moorline_replaced_{stamp}");
+    if !tables.is_empty() {
+        move_tables(&database, &tables, (&schema, &aside), Aside::Make).await?;
+    }
+    let mut restore = address.command(RESTORE);
+    restore
+        .args([
+            "--no-owner",
+            "--no-privileges",
+            "--exit-on-error",
+            "--single-transaction",
+        ])
+        .arg(format!("--schema={schema}"))
+        .arg(format!("--dbname={}", address.connection()))
+        .arg(file);
+    if let Err(error) = program::run(RESTORE, restore).await {
+        // Nothing of it stays: it was one transaction.
+        if !tables.is_empty() {
+            move_tables(&database, &tables, (&aside, &schema), Aside::Drop).await?;
+        }
+        return Err(error);
+    }
+    database.close().await.attempt("close database")?;
+    Ok((!tables.is_empty()).then(|| format!("schema {aside} of {address}")))
+}
+
+/// Reads the whole dump, and gives the schema it is of and what it says of itself.
+async fn look(address: &Address, file: &Path) -> Result<(String, Contents), SnapshotError> {
+    let mut whole = address.command(RESTORE);
+    whole.arg("--file=/dev/null").arg(file);
+    let refused = |error| match error {
+        SnapshotError::Program { message, .. } => not_a_snapshot(file, message),
+        other => other,
+    };
+    program::run(RESTORE, whole).await.map_err(refused)?;
+    let mut few = address.command(RESTORE);
+    few.args(["--data-only", "--file=-"])
+        .args(["--table=schema_migrations", "--table=master_key_check"])
+        .arg(file);
+    let text = program::run(RESTORE, few).await.map_err(refused)?;
+    read_copies(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| not_a_snapshot(file, "it is no database of Moorline"))
+}
+
+/// Reads the rows of the two tables out of `COPY schema.table (columns) FROM stdin;` and the lines up to `\.`.
+fn read_copies(text: &str) -> Option<(String, Contents)> {
+    let mut schema = None;
+    let mut contents = Contents {
+        migrations: Vec::new(),
+        key_hash: None,
+    };
+    let mut table = "";
+    for line in text.lines() {
+        if let Some(copy) = line.strip_prefix("COPY ") {
+            for name in ["schema_migrations", "master_key_check"] {
+                if let Some((before, _)) = copy.split_once(&format!(".{name} (")) {
+                    table = name;
+                    schema = Some(unquoted(before));
+                }
+            }
+        } else if line == "\\." {
+            table = "";
+        } else if let Some((first, rest)) = line.split_once('\t') {
+            match table {
+                "schema_migrations" => {
+                    let name = rest.split('\t').next().unwrap_or_default();
+                    contents.migrations.push((first.parse().ok()?, name.into()));
+                }
+                "master_key_check" => {
+                    let hex = rest.strip_prefix("\\\\x")?;
+                    let hash = data_encoding::HEXLOWER.decode(hex.as_bytes()).ok()?;
+                    contents.key_hash = Some(hash);
+                }
+                _ => {}
+            }
+        }
+    }
+    contents.migrations.sort();
+    Some((schema?, contents))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aside {
+    /// The schema moved to is made.
+    Make,
+    /// The schema moved from is dropped.
+    Drop,
+}
+
+/// Moves `tables` between two schemas, all or none. Their indexes and sequences go along.
+async fn move_tables(
+    database: &DatabaseConnection,
+    tables: &[String],
+    (from, to): (&str, &str),
+    aside: Aside,
+) -> Result<(), RegistryError> {
+    const ATTEMPT: &str = "move tables to another schema";
+    let (from, to) = (quoted(from), quoted(to));
+    let mut statements = vec!["SET LOCAL lock_timeout = '10s'".to_owned()];
+    if aside == Aside::Make {
+        statements.push(format!("CREATE SCHEMA {to}"));
+    }
+    let moves = tables
+        .iter()
+        .map(|table| format!("ALTER TABLE {from}.{} SET SCHEMA {to}", quoted(table)));
+    statements.extend(moves);
+    if aside == Aside::Drop {
+        statements.push(format!("DROP SCHEMA {from}"));
+    }
+    let transaction = database.begin().await.attempt(ATTEMPT)?;
+    for statement in statements {
+        transaction
+            .execute_unprepared(&statement)
+            .await
+            .attempt(ATTEMPT)?;
+    }
+    transaction.commit().await.attempt(ATTEMPT)
+}
+
+/// Servers of other data folders may share the database.
+async fn refuse_others(
+    database: &DatabaseConnection,
+    address: &Address,
+) -> Result<(), SnapshotError> {
+    const OTHERS: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity \
+        WHERE datname = current_database() AND application_name = 'moorline-server')";
+    if one(database, OTHERS).await?.unwrap_or(false) {
+        return Err(SnapshotError::InUse(address.to_string()));
+    }
+    Ok(())
+}
+
+async fn schema(database: &DatabaseConnection) -> Result<String, RegistryError> {
+    one(database, "SELECT current_schema()::text")
+        .await?
+        .ok_or(RegistryError::Address {
+            reason: "the database has no schema that may be used",
+        })
+}
+
+async fn holds_registry(database: &DatabaseConnection) -> Result<bool, RegistryError> {
+    const SQL: &str = "SELECT to_regclass(quote_ident(current_schema()) || '.schema_migrations') IS NOT NULL \
+        AND to_regclass(quote_ident(current_schema()) || '.master_key_check') IS NOT NULL";
+    Ok(one(database, SQL).await?.unwrap_or(false))
+}
+
+async fn tables(database: &DatabaseConnection, schema: &str) -> Result<Vec<String>, RegistryError> {
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = $1 ORDER BY 1",
+        [schema.into()],
+    );
+    let rows = database
+        .query_all_raw(statement)
+        .await
+        .attempt("list tables")?;
+    rows.iter()
+        .map(|row| row.try_get_by_index(0))
+        .collect::<Result<_, _>>()
+        .attempt("list tables")
+}
+
+async fn one<T: sea_orm::TryGetable>(
+    database: &DatabaseConnection,
+    sql: &str,
+) -> Result<Option<T>, RegistryError> {
+    let row = database
+        .query_one_raw(Statement::from_string(DbBackend::Postgres, sql))
+        .await
+        .attempt("read database")?;
+    row.map(|row| row.try_get_by_index::<Option<T>>(0))
+        .transpose()
+        .map(Option::flatten)
+        .attempt("read database")
+}
+
+async fn connect(url: &str) -> Result<DatabaseConnection, RegistryError> {
+    // The library knows the short form only.
+    let url = url
+        .strip_prefix("postgresql:")
+        .map_or_else(|| url.to_owned(), |rest| format!("postgres:{rest}"));
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(1)
+        .acquire_timeout(CONNECT)
+        .connect_timeout(CONNECT)
+        .sqlx_logging(false)
+        .set_application_name(APPLICATION);
+    Database::connect(options).await.attempt("open database")
+}
+
+/// Where the database is, in the words of PostgreSQL's own programs.
+struct Address {
+    host: String,
+    port: u16,
+    user: String,
+    database: String,
+    password: Option<Secret<String>>,
+    /// Further variables of the environment.
+    further: Vec<(&'static str, String)>,
+}
+
+impl Address {
+    /// Understands what the library does, and takes the defaults that it takes.
+    fn parse(url: &str) -> Result<Self, RegistryError> {
+        let unusable = || RegistryError::Address {
+            reason: "it cannot be parsed",
+        };
+        let options = PgConnectOptions::from_str(url).map_err(|_| unusable())?;
+        let plain = options.to_url_lossy();
+        let password = plain
+            .password()
+            .map(|encoded| decoded(encoded).map(Secret::new).ok_or_else(unusable))
+            .transpose()?;
+        let mut further = Vec::new();
+        for (key, value) in plain.query_pairs() {
+            let variable = match &*key {
+                "sslmode" => "PGSSLMODE",
+                "sslrootcert" => "PGSSLROOTCERT",
+                "sslcert" => "PGSSLCERT",
+                "sslkey" => "PGSSLKEY",
+                _ => continue,
+            };
+            further.push((variable, value.into_owned()));
+        }
+        if let Some(settings) = options.get_options() {
+            further.push(("PGOPTIONS", settings.to_owned()));
+        }
+        let user = options.get_username().to_owned();
+        Ok(Self {
+            host: match options.get_socket() {
+                Some(folder) => folder.display().to_string(),
+                None => options.get_host().to_owned(),
+            },
+            port: options.get_port(),
+            database: options.get_database().unwrap_or(&user).to_owned(),
+            user,
+            password,
+            further,
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        for variable in ["PGPASSWORD", "PGSERVICE", "PGHOSTADDR", "PGOPTIONS"] {
+            command.env_remove(variable);
+        }
+        command
+            .env("PGHOST", &self.host)
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", &self.user)
+            .env("PGAPPNAME", APPLICATION)
+            .env("LC_ALL", "C")
+            .envs(self.further.iter().map(|(name, value)| (name, value)));
+        if let Some(password) = &self.password {
+            command.env("PGPASSWORD", password.expose());
+        }
+        command
+    }
+
+    /// The name of the database as a connection string, which no character in it can make into anything else.
+    fn connection(&self) -> String {
+        let name = self.database.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("dbname='{name}'")
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "database {} at {}", self.database, self.host)
+    }
+}
+
+/// Undoes percent-encoding of everything but letters and digits.
+fn decoded(encoded: &str) -> Option<String> {
+    let pair = format!("password={}", encoded.replace('+', "%2B"));
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&pair).ok()?;
+    pairs.into_iter().next().map(|(_, value)| value)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn unquoted(name: &str) -> String {
+    let inner = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'));
+    inner.map_or_else(|| name.to_owned(), |inner| inner.replace("\"\"", "\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_stands_in_the_environment_alone() {
+        let url = "postgres://us%40er:p%20%2B%25%2F%40%C3%A4@db.example.net:5433/moor%27line?sslmode=require";
+        let address = Address::parse(url).unwrap();
+        let mut command = address.command(DUMP);
+        command.arg(address.connection());
+        let env = |name: &str| {
+            let mut all = command.get_envs();
+            all.find(|(key, _)| *key == name)
+                .and_then(|(_, value)| value?.to_str())
+        };
+        assert_eq!(env("PGPASSWORD"), Some("p +%/@ä"));
+        assert_eq!(env("PGUSER"), Some("us@er"));
+        assert_eq!(env("PGHOST"), Some("db.example.net"));
+        assert_eq!(env("PGPORT"), Some("5433"));
+        assert_eq!(env("PGSSLMODE"), Some("require"));
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, [r"dbname='moor\'line'"]);
+        assert!(!address.to_string().contains("p +"));
+    }
+
+    #[test]
+    fn rows_are_read_out_of_a_dump() {
+        let text = "SET x;\nCOPY \"my \"\"own\".schema_migrations (number, name, applied_at) FROM stdin;\n\
+            2\tsessions\t5\n1\tfirst\t4\n\\.\n\nCOPY \"my \"\"own\".master_key_check (id, hash) FROM stdin;\n\
+            1\t\\\\x00ff\n\\.\n";
+        let (schema, contents) = read_copies(text).unwrap();
+        assert_eq!(schema, "my \"own");
+        let expected = [(1, "first".to_owned()), (2, "sessions".to_owned())];
+        assert_eq!(contents.migrations, expected);
+        assert_eq!(contents.key_hash, Some(vec![0, 255]));
+        assert!(read_copies("SET x;\n").is_none());
+    }
+}
