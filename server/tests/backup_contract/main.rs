@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "all of this is test, also outside of the test functions"
 )]
 
@@ -69,8 +68,7 @@ async fn backups_hold_on_postgresql() {
             "programs",
         )
         .await,
-    )
-    .await;
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,7 +50,7 @@ pub(crate) async fn a_snapshot_brings_back_what_was(bench: Bench) {
         let found = database.execute_unprepared(&later).await.unwrap();
         assert_eq!(found.rows_affected(), 1);
     }
-    let leftover = |name: &String| name.ends_with(".tmp") || name.ends_with("-wal");
+    let leftover = |name: &String| name.ends_with(".tmp");
     assert!(!names(&bench.data()).iter().any(leftover));
 }
 
@@ -274,7 +274,7 @@ pub(crate) async fn the_password_is_not_asked_for(bench: Bench, cluster: &Path) 
     bench.restore(&file);
 }
 
-pub(crate) async fn missing_programs_are_named(bench: Bench) {
+pub(crate) fn missing_programs_are_named(bench: Bench) {
     let file = bench.backup(&[]);
     let file = file.to_str().unwrap();
     let empty = tempfile::tempdir().unwrap();
