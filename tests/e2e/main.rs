@@ -30,6 +30,7 @@ mod an_enrolled_device_is_reached_with_stock_ssh;
 mod an_http_proxy_leads_to_the_api;
 mod guessing_the_password_of_a_host_closes_its_door;
 mod lodger;
+mod many_requests_at_once_meet_no_server_error;
 mod no_weak_algorithm_is_offered;
 mod one_device_is_the_same_on_every_surface;
 mod openport_client;
