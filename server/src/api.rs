@@ -6,6 +6,7 @@
 //! | [`apiclients`] | `/v3/apiclients`, `/v3/accounts/…/apiclients` (`contract/apiclients.md`) |
 //! | [`device_changes`] | changing and removing devices, as every surface does it |
 //! | [`keys`], [`key_cache`] | API keys as every surface meets them: found, judged, counted |
+//! | [`body`] | bodies whose sender gets to read the answer |
 //! | [`control`] | `/v1/…`, `/healthz` (`contract/control.md`) |
 //! | [`openport`] | `/api/v1/…`, `/linkKey`, `/l/…`, `/r/…` (`contract/openport.md`) |
 //! | [`openapi`] | `/openapi.json` |
@@ -38,6 +39,7 @@ use crate::ssh_identity::KeyMaker;
 use crate::tunnels::Tunnels;
 
 pub mod apiclients;
+mod body;
 pub mod control;
 mod device_changes;
 mod key_cache;

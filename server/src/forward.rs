@@ -27,7 +27,7 @@ mod visit;
 pub use traffic::Traffic;
 
 use crate::registry::Registry;
-use crate::registry::model::{DeviceId, ForwardId};
+use crate::registry::model::{Device, DeviceId, Forward, ForwardId};
 use crate::tunnels::Tunnels;
 use door::Door;
 use visit::Visited;
@@ -57,6 +57,19 @@ pub struct PublicForward {
 }
 
 impl PublicForward {
+    /// As `device` and its `forward` say.
+    #[must_use]
+    pub const fn of(device: &Device, forward: &Forward) -> Self {
+        Self {
+            device: device.id,
+            forward: forward.id,
+            port: forward.public_port,
+            max_connections_per_minute: device.max_connections_per_minute,
+            ip_link_protection: device.ip_link_protection,
+            link_protection: forward.link_protection,
+        }
+    }
+
     /// Whether it is closed to visitors that did not click the link.
     #[must_use]
     pub fn is_protected(&self) -> bool {

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::forward::PublicPorts;
-use crate::registry::Registry;
 use crate::registry::error::RegistryError;
 use crate::registry::model::{ForwardId, Timestamp};
+use crate::registry::{Registry, SessionEnd};
 use crate::tunnels::{Cut, Tunnels};
 
 /// Time between two looks at the sessions whose tunnels are up; another node may have killed one.
@@ -99,21 +99,16 @@ async fn cut_ended(
     let forwards: Vec<ForwardId> = open.iter().map(|(_, forward)| *forward).collect();
     let ended = registry.ended_sessions(&forwards).await?;
     for (device, forward) in open {
-        if ended.contains(&forward) {
-            ports.forget(forward);
-            let known = registry.device(device).await?;
-            let killed = known.is_some_and(|known| {
-                let mut forwards = known.forwards.iter();
-                forwards.any(|one| one.id == forward)
-            });
-            let cut = if killed {
-                tunnels.cut_forward(device, forward, Cut::Killed).await
-            } else {
-                tunnels.end_removed(device, forward, Cut::Killed).await
-            };
-            if !cut {
-                warn!(%device, "tunnel still there after its session ended");
-            }
+        let Some(end) = ended.get(&forward) else {
+            continue;
+        };
+        ports.forget(forward);
+        let cut = match end {
+            SessionEnd::Killed => tunnels.cut_forward(device, forward, Cut::Killed).await,
+            SessionEnd::Removed => tunnels.end_removed(device, forward, Cut::Killed).await,
+        };
+        if !cut {
+            warn!(%device, "tunnel still there after its session ended");
         }
     }
     Ok(())

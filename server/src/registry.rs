@@ -78,7 +78,7 @@ pub use device_forwards::MAX_FORWARDS;
 use error::{Attempt as _, RegistryError};
 pub use host_changes::HostsOf;
 pub use public_key::InvalidKey;
-pub use sessions::{MAX_SESSIONS, Restart, Session, SessionWish};
+pub use sessions::{MAX_SESSIONS, Restart, Session, SessionEnd, SessionWish};
 use store::Store;
 pub use timestamp::InvalidTime;
 

@@ -12,12 +12,11 @@
 //! | [`answer`], [`error_page`] | JSON, error codes and the pages that explain them |
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::Response;
 use axum::http::request::Parts;
 use axum::routing::any;
-use futures::StreamExt as _;
 use moorline_protocol::apiclients::Deleted;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -26,6 +25,7 @@ use self::access::Holder;
 use self::answer::{Failure, ok};
 use self::operations::Trouble;
 use self::paths::{Target, Verb};
+use super::body::{self, BodyError};
 use super::{Api, BODY_TIMEOUT, Peer, Transport};
 
 mod access;
@@ -37,11 +37,6 @@ mod objects;
 pub(super) mod operations;
 mod paths;
 pub(crate) mod rules;
-
-/// Longest body that is read, in bytes.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Bytes of a body that is too long which are taken off the wire, so that its sender gets to read the answer.
-const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 
 /// The routes of this surface.
 pub(super) fn routes() -> Router<Api> {
@@ -132,29 +127,9 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, Failure> {
-    if body.is_end_stream() {
-        return Ok(Vec::new());
+    match timeout(BODY_TIMEOUT, body::read(body)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(BodyError::TooLarge)) => Err(Failure::BodyTooLarge),
+        Ok(Err(BodyError::Broken)) | Err(_) => Err(Failure::InvalidBody),
     }
-    let taken = timeout(BODY_TIMEOUT, take(body)).await;
-    taken.unwrap_or(Err(Failure::InvalidBody))
-}
-
-async fn take(body: Body) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let mut length = 0_usize;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        // The connection broke; nobody will read the answer.
-        let chunk = chunk.map_err(|_| Failure::InvalidBody)?;
-        length = length.saturating_add(chunk.len());
-        if length <= MAX_BODY_BYTES {
-            bytes.extend_from_slice(&chunk);
-        } else if length > MAX_DRAINED_BYTES {
-            break;
-        }
-    }
-    if length > MAX_BODY_BYTES {
-        return Err(Failure::BodyTooLarge);
-    }
-    Ok(bytes)
 }

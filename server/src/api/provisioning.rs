@@ -12,17 +12,17 @@
 //! | [`answer`] | objects on the wire |
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{Method, Response, header};
 use axum::routing::any;
-use futures::StreamExt as _;
 use moorline_protocol::provisioning::Code;
 
 use self::access::Arrival;
 use self::answer::Failure;
 use self::parameters::WrongData;
 use self::request::{BodyForm, Fields};
+use super::body::{self, BodyError};
 use super::{Api, Peer};
 
 mod access;
@@ -35,10 +35,6 @@ pub mod request;
 pub mod script;
 
 const ROOT: &str = "/init/api/";
-/// Longest body that is read, in bytes.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Bytes of a body that is too long which are taken off the wire, so that its sender gets to read the answer.
-const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 
 /// The calls of the contract, aliases folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,35 +152,14 @@ async fn read(request: Request) -> Result<Arrival, Failure> {
     let (parts, body) = request.into_parts();
     let mut fields = Fields::of_query(parts.uri.query());
     let mut bad_body: Option<WrongData> = None;
-    let bytes = read_body(body).await?;
+    let bytes = body::read(body).await.map_err(|error| match error {
+        BodyError::TooLarge => Failure::TooLarge,
+        BodyError::Broken => Failure::WrongData(WrongData::new("body is not valid JSON")),
+    })?;
     if parts.method == Method::POST {
         let kind = parts.headers.get(header::CONTENT_TYPE);
         let form = BodyForm::of_content_type(kind.and_then(|kind| kind.to_str().ok()));
         bad_body = fields.add_body(form, &bytes).err();
     }
     Ok(Arrival { fields, bad_body })
-}
-
-async fn read_body(body: Body) -> Result<Vec<u8>, Failure> {
-    if body.is_end_stream() {
-        return Ok(Vec::new());
-    }
-    let mut bytes = Vec::new();
-    let mut length = 0_usize;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        // The connection broke; nobody will read the answer.
-        let chunk =
-            chunk.map_err(|_| Failure::WrongData(WrongData::new("body is not valid JSON")))?;
-        length = length.saturating_add(chunk.len());
-        if length <= MAX_BODY_BYTES {
-            bytes.extend_from_slice(&chunk);
-        } else if length > MAX_DRAINED_BYTES {
-            break;
-        }
-    }
-    if length > MAX_BODY_BYTES {
-        return Err(Failure::TooLarge);
-    }
-    Ok(bytes)
 }

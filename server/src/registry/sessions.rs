@@ -12,7 +12,7 @@ mod lapse;
 mod open;
 pub(super) mod placing;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use data_encoding::HEXLOWER;
 use sea_orm::sea_query::Expr;
@@ -31,6 +31,15 @@ pub use open::{Restart, Session, SessionWish};
 pub const MAX_SESSIONS: usize = 50;
 /// Sessions named in one statement; databases limit them.
 const IDS_AT_ONCE: usize = 500;
+
+/// How a session ended while its tunnel was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Its client is refused once when it restarts by itself.
+    Killed,
+    /// It is gone.
+    Removed,
+}
 
 impl Registry {
     /// The session on that public port of `node`, with its device, if `token` is its token. Whether the device may
@@ -174,27 +183,32 @@ impl Registry {
         Ok(done.rows_affected > 0)
     }
 
-    /// Which of these sessions are gone or killed.
+    /// Which of these sessions ended, and how.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn ended_sessions(
         &self,
         of: &[ForwardId],
-    ) -> Result<HashSet<ForwardId>, RegistryError> {
-        let mut ended: HashSet<ForwardId> = of.iter().copied().collect();
+    ) -> Result<HashMap<ForwardId, SessionEnd>, RegistryError> {
+        let removed = of.iter().map(|id| (*id, SessionEnd::Removed));
+        let mut ended: HashMap<ForwardId, SessionEnd> = removed.collect();
         for part in of.chunks(IDS_AT_ONCE) {
-            let alive: Vec<i64> = forward::Entity::find()
+            let there: Vec<(i64, bool)> = forward::Entity::find()
                 .select_only()
                 .column(forward::Column::Id)
+                .column(forward::Column::Killed)
                 .filter(forward::Column::Id.is_in(part.iter().map(|id| id.0)))
-                .filter(forward::Column::Killed.eq(false))
                 .into_tuple()
                 .all(&self.store.read)
                 .await
                 .attempt("look which sessions ended")?;
-            for id in alive {
-                ended.remove(&ForwardId(id));
+            for (id, killed) in there {
+                if killed {
+                    ended.insert(ForwardId(id), SessionEnd::Killed);
+                } else {
+                    ended.remove(&ForwardId(id));
+                }
             }
         }
         Ok(ended)

@@ -123,14 +123,7 @@ impl Link {
         info!(device = %self.name, generation, client = %self.client, "device connected");
         if forward.kind == ForwardKind::Tcp {
             // The public port first: who sees the tunnel open may connect at once.
-            let public = PublicForward {
-                device: self.device,
-                forward: forward.id,
-                port: forward.public_port,
-                max_connections_per_minute: device.max_connections_per_minute,
-                ip_link_protection: device.ip_link_protection,
-                link_protection: forward.link_protection,
-            };
+            let public = PublicForward::of(device, forward);
             if let Err(error) = parts.ports.open(public, generation).await {
                 // The gateway still reaches the device; only the public port is missing.
                 warn!(device = %self.name, port = forward.public_port, %error, "listen on public port");

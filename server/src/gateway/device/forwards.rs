@@ -58,14 +58,7 @@ impl DeviceLink {
             public_port: forward.public_port,
             first,
         };
-        let public = PublicForward {
-            device: self.device,
-            forward: forward.id,
-            port: forward.public_port,
-            max_connections_per_minute: device.max_connections_per_minute,
-            ip_link_protection: device.ip_link_protection,
-            link_protection: forward.link_protection,
-        };
+        let public = PublicForward::of(&device, forward);
         let generation = self.generation();
         self.state().open_ports.push(public.port);
         self.open_public_port(public, forward.kind).await;

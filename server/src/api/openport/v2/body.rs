@@ -4,20 +4,15 @@
 
 use std::collections::HashMap;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::http::{HeaderMap, header};
-use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::answer::Failure;
 use super::fields::{Fields, Given};
 use crate::api::BODY_TIMEOUT;
-
-/// Longest body that is read, in bytes.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Bytes of a body that is too long which are taken off the wire, so that its sender gets to read the answer.
-const MAX_DRAINED_BYTES: usize = 1024 * 1024;
+use crate::api::body::{self, BodyError};
 
 /// A body as it came, with its `Content-Type`.
 #[derive(Debug, Default)]
@@ -34,34 +29,12 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<RawBody, Fai
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
     let kind = kind.unwrap_or_default();
-    if body.is_end_stream() {
-        return Ok(RawBody {
-            kind,
-            bytes: Vec::new(),
-        });
-    }
-    let reading = timeout(BODY_TIMEOUT, read_bytes(body)).await;
-    let bytes = reading.map_err(|_| Failure::Unparsable)??;
+    let bytes = match timeout(BODY_TIMEOUT, body::read(body)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(BodyError::TooLarge)) => return Err(Failure::TooLarge),
+        Ok(Err(BodyError::Broken)) | Err(_) => return Err(Failure::Unparsable),
+    };
     Ok(RawBody { kind, bytes })
-}
-
-async fn read_bytes(body: Body) -> Result<Vec<u8>, Failure> {
-    let (mut bytes, mut length) = (Vec::new(), 0_usize);
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        // The connection broke; nobody will read the answer.
-        let chunk = chunk.map_err(|_| Failure::Unparsable)?;
-        length = length.saturating_add(chunk.len());
-        if length <= MAX_BODY_BYTES {
-            bytes.extend_from_slice(&chunk);
-        } else if length > MAX_DRAINED_BYTES {
-            break;
-        }
-    }
-    if length > MAX_BODY_BYTES {
-        return Err(Failure::TooLarge);
-    }
-    Ok(bytes)
 }
 
 impl RawBody {
