@@ -11,6 +11,8 @@
 //! | `operator` | [`Operator`]: the administrator on the control surface |
 //! | `ssh` | [`Ssh`]: stock `ssh` with nothing of the machine's own configuration |
 //! | `front` | [`Front`]: a port that can turn into a captive portal or a proxy |
+//! | `authority` | [`Authority`]: certificates of an authority that nobody else knows |
+//! | `target` | [`Target`]: an entry of `cross/targets.toml` |
 //! | `disk` | [`Disk`]: a file system that can be full or read-only |
 //! | `net` | [`Network`]: two hosts in network namespaces with a link that can fail |
 //!
@@ -24,6 +26,7 @@
 )]
 
 mod api;
+mod authority;
 mod device;
 mod disk;
 mod front;
@@ -33,9 +36,11 @@ mod process;
 mod server;
 mod ssh;
 mod sshd;
+mod target;
 mod wait;
 
 pub use api::{Answer, Api};
+pub use authority::Authority;
 pub use device::{DeviceOptions, TestDevice};
 pub use disk::Disk;
 pub use front::{Front, Way};
@@ -45,4 +50,5 @@ pub use process::{Done, Running, binary, free_port, free_ports, repository, run,
 pub use server::{ADMIN_PASSWORD, ADMIN_USER, Https, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
 pub use sshd::Sshd;
+pub use target::{System, Target};
 pub use wait::{eventually, wait_for};

@@ -1,3 +1,5 @@
+use harness::Authority;
+
 use crate::board::Board;
 use crate::device::Device;
 use crate::yard::Yard;
@@ -23,7 +25,7 @@ fn a_clock_at_1970_does_not_keep_a_device_away() {
     let ssh = yard.ssh("timeless-000001");
     assert_eq!(ssh.run("date +%Y").ok(), "1970\n", "nobody sets its clock");
 
-    let expired = Yard::with_certificate(LONG_AGO);
+    let expired = Yard::with_certificate(|folder, host| Authority::valid(folder, host, LONG_AGO));
     ssh.run_with_input("cat >/tmp/ca.pem", expired.authority().as_bytes())
         .ok();
     let enrol = |url: &str, authority: &str, state: &str| {

@@ -38,19 +38,19 @@ fn a_device_of_every_architecture_is_reached_by_name_and_keeps_its_identity() {
     });
     say(&table(&taken));
     for taken in taken {
-        let limit = taken.board.rss_kib.unwrap();
+        let limit = taken.board.target.rss_kib.unwrap();
         let most = taken.enrolled.resident.max(taken.later.resident);
         assert!(
             most <= limit,
             "on {} the agent takes {most} KiB, more than the {limit} KiB of cross/targets.toml",
-            taken.board.name
+            taken.board.name()
         );
     }
 }
 
 /// First boot, second boot, and a boot with a fresh data disk.
 fn live(yard: &Yard, board: Board) -> Taken {
-    let name = &board.name;
+    let name = board.name();
     let mut device = yard.device(name, &board);
     let (first, second) = (format!("{name}-000001"), format!("{name}-000002"));
 
@@ -58,7 +58,10 @@ fn live(yard: &Yard, board: Board) -> Taken {
     let tunnel = yard.operator.wait_online(&first, None);
     boot.wait_shown(TUNNEL_IS_UP, 0);
     let enrolled = Memory::of_agent(&mut boot);
-    assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
+    assert_eq!(
+        yard.ssh(&first).run("uname -m").ok().trim(),
+        board.target.machine
+    );
     boot.power_off();
     yard.operator.wait_offline(&first);
 
@@ -66,7 +69,10 @@ fn live(yard: &Yard, board: Board) -> Taken {
     yard.operator.wait_online(&first, Some(tunnel));
     boot.wait_shown(TUNNEL_IS_UP, 0);
     let later = Memory::of_agent(&mut boot);
-    assert_eq!(yard.ssh(&first).run("uname -m").ok().trim(), board.machine);
+    assert_eq!(
+        yard.ssh(&first).run("uname -m").ok().trim(),
+        board.target.machine
+    );
     let used = Memory::of_agent(&mut boot);
     assert_eq!(yard.clients(name), [first.as_str()]);
     boot.cut();
@@ -74,12 +80,15 @@ fn live(yard: &Yard, board: Board) -> Taken {
     device.change_data_disk();
     let boot = device.boot();
     yard.operator.wait_online(&second, None);
-    assert_eq!(yard.ssh(&second).run("uname -m").ok().trim(), board.machine);
+    assert_eq!(
+        yard.ssh(&second).run("uname -m").ok().trim(),
+        board.target.machine
+    );
     assert_eq!(yard.clients(name), [first.as_str(), &second]);
     boot.cut();
 
     Taken {
-        flash: std::fs::metadata(board.agent()).unwrap().len(),
+        flash: std::fs::metadata(board.target.agent()).unwrap().len(),
         board,
         enrolled,
         later,
@@ -102,12 +111,12 @@ fn table(taken: &[Taken]) -> String {
         writeln!(
             text,
             "{:<12} {:>12} {:>51} {:>15} {:>18} {:>7}",
-            board.name,
+            board.name(),
             flash,
             enrolled.to_string(),
             later.to_string(),
             used.to_string(),
-            board.rss_kib.unwrap()
+            board.target.rss_kib.unwrap()
         )
         .unwrap();
     }

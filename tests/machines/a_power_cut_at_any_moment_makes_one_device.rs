@@ -45,11 +45,12 @@ fn cut_often(board: &str, times: u32) {
     let mut dice = Dice::new();
     say(&format!(
         "power cuts on {}: {SEED}={}\n",
-        board.name, dice.0
+        board.name(),
+        dice.0
     ));
     let pace = measure(&yard, &board);
     for number in 0..times {
-        let name = format!("cut-{}-{number}", board.name);
+        let name = format!("cut-{}-{number}", board.name());
         let (client, prefix) = (format!("{name}-000001"), format!("{name}-"));
         let mut device = yard.device(&name, &board);
         let mut boot = device.boot();
@@ -71,7 +72,10 @@ fn cut_often(board: &str, times: u32) {
 
         let boot = device.boot();
         yard.operator.wait_online(&client, before);
-        assert_eq!(yard.ssh(&client).run("uname -m").ok().trim(), board.machine);
+        assert_eq!(
+            yard.ssh(&client).run("uname -m").ok().trim(),
+            board.target.machine
+        );
         assert_eq!(
             yard.clients(&prefix),
             [client.as_str()],
@@ -80,13 +84,14 @@ fn cut_often(board: &str, times: u32) {
         boot.cut();
         say(&format!(
             "cut {} after {moment:.2?} of {:.2?}, clients then {known}, in the end 1\n",
-            board.name, pace.to_tunnel
+            board.name(),
+            pace.to_tunnel
         ));
     }
 }
 
 fn measure(yard: &Yard, board: &Board) -> Pace {
-    let name = format!("uncut-{}", board.name);
+    let name = format!("uncut-{}", board.name());
     let mut device = yard.device(&name, board);
     let mut boot = device.boot();
     let to_agent = wait_until_agent_starts(&mut boot);

@@ -114,7 +114,7 @@ impl Device {
     }
 
     fn emulator(&self) -> Command {
-        let system = self.board.system();
+        let system = &self.board.system;
         let mut emulator = Command::new(&system.emulator);
         emulator
             .args(&system.arguments)
@@ -160,7 +160,7 @@ fn write_site(site: &Path, board: &Board, fittings: &Fittings) {
     for folder in ["usr/bin", "etc/init.d", "etc/moorline"] {
         std::fs::create_dir_all(site.join(folder)).unwrap();
     }
-    std::fs::copy(board.agent(), site.join("usr/bin/moorline-agent")).unwrap();
+    std::fs::copy(board.target.agent(), site.join("usr/bin/moorline-agent")).unwrap();
     let script = repository().join("agent/dist/moorline-agent.init");
     std::fs::copy(script, site.join("etc/init.d/moorline-agent")).unwrap();
     let files = [

@@ -1,7 +1,6 @@
 use std::path::Path;
 
-use harness::{Https, KeyPair, Operator, ServerOptions, Ssh, TestServer, repository};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, date_time_ymd};
+use harness::{Authority, KeyPair, Operator, ServerOptions, Ssh, TestServer, repository};
 use tempfile::TempDir;
 
 use crate::board::Board;
@@ -9,8 +8,6 @@ use crate::device::{Device, Fittings, Root};
 
 /// Where a device finds the host that emulates it.
 const HOST: &str = "10.0.2.2";
-/// First and last year in which the server's certificate is valid; a clock at 1970 is before both.
-const VALID: (i32, i32) = (2024, 2099);
 
 /// A server that devices reach over HTTPS, an operator whose key is registered, and what devices are fitted with.
 pub(crate) struct Yard {
@@ -25,16 +22,16 @@ pub(crate) struct Yard {
 
 impl Yard {
     pub(crate) fn open() -> Self {
-        Self::with_certificate(VALID)
+        Self::with_certificate(Authority::make)
     }
 
-    /// Its server's certificate is valid from the beginning of the first year to that of the second.
-    pub(crate) fn with_certificate(valid: (i32, i32)) -> Self {
+    /// What vouches for its server is made by `certify`.
+    pub(crate) fn with_certificate(certify: impl FnOnce(&Path, &str) -> Authority) -> Self {
         let folder = TempDir::new().unwrap();
-        let (authority, https) = certify(folder.path(), valid);
+        let authority = certify(folder.path(), HOST);
         let server = TestServer::start_with(ServerOptions {
             public_host: HOST.into(),
-            https: Some(https),
+            https: Some(authority.https()),
             ..ServerOptions::default()
         });
         let operator = Operator::login(&server);
@@ -46,7 +43,7 @@ impl Yard {
             operator,
             key,
             api_key,
-            authority,
+            authority: std::fs::read_to_string(authority.file()).unwrap(),
             folder,
         }
     }
@@ -111,24 +108,4 @@ impl Yard {
         names.sort();
         names
     }
-}
-
-/// An authority and a certificate of it for the server.
-fn certify(folder: &Path, valid: (i32, i32)) -> (String, Https) {
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut certificate = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
-    certificate.not_before = date_time_ymd(valid.0, 1, 1);
-    certificate.not_after = date_time_ymd(valid.1, 1, 1);
-    let signed = certificate.signed_by(&key, &Issuer::new(authority, authority_key));
-    let (certificate_file, key_file) = (folder.join("server.pem"), folder.join("server.key"));
-    std::fs::write(&certificate_file, signed.unwrap().pem()).unwrap();
-    std::fs::write(&key_file, key.serialize_pem()).unwrap();
-    (
-        authority_pem,
-        Https::with_files(&certificate_file, &key_file),
-    )
 }

@@ -1,9 +1,7 @@
 use std::ffi::OsString;
 
 use crate::elf::{EM_AARCH64, EM_ARM, EM_MIPS, EM_RISCV, EM_X86_64, Elf, Float, Order};
-use harness::repository;
-
-use crate::list::{Target, targets};
+use harness::{Target, repository};
 
 /// What the triple promises: bits, byte order, `e_machine` and float ABI.
 fn promised(triple: &str) -> (u8, Order, u16, Float) {
@@ -25,12 +23,12 @@ fn promised(triple: &str) -> (u8, Order, u16, Float) {
 }
 
 fn read(target: &Target) -> Vec<u8> {
-    std::fs::read(target.binary()).unwrap()
+    std::fs::read(target.agent()).unwrap()
 }
 
 #[test]
 fn every_binary_is_static_stripped_and_of_its_machine() {
-    for target in targets() {
+    for target in Target::all() {
         let elf = Elf::parse(&read(&target));
         let is = (elf.bits, elf.order, elf.machine, elf.float);
         assert_eq!(is, promised(&target.triple), "{}: {elf:x?}", target.name);
@@ -56,7 +54,7 @@ fn no_binary_names_a_folder_of_the_machine_that_built_it() {
     let other_home = |home: &OsString| home.len() > 1 && home != "/root";
     folders.extend(std::env::var_os("HOME").filter(other_home));
     folders.extend(std::env::var_os("CARGO_HOME"));
-    for target in targets() {
+    for target in Target::all() {
         let bytes = read(&target);
         for folder in &folders {
             let needle = folder.as_encoded_bytes();

@@ -7,8 +7,6 @@
     reason = "a test says that something is wrong by panicking"
 )]
 
-mod authority;
 mod elf;
 mod every_binary_fits_its_machine;
 mod every_target_does_a_devices_work;
-mod list;

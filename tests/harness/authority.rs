@@ -1,18 +1,31 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Https, run};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+
+use crate::{Https, run};
+
+/// First and last year in which a certificate is usually valid; a clock at 1970 is before both.
+const VALID: (i32, i32) = (2024, 2099);
 
 /// An authority with an RSA key that vouches for an elliptic key, as public ones do: whoever checks both needs most of
-/// what TLS computes with.
-pub(crate) struct Authority {
+/// what TLS computes with. Nobody knows it who was not told.
+pub struct Authority {
     folder: PathBuf,
 }
 
 impl Authority {
-    /// Makes one, with a certificate for 127.0.0.1.
-    pub(crate) fn make(folder: &Path) -> Self {
+    /// Makes one in `folder`, with a certificate for the server called `host`.
+    #[must_use]
+    pub fn make(folder: &Path, host: &str) -> Self {
+        Self::valid(folder, host, VALID)
+    }
+
+    /// The same, and the certificate is valid from the beginning of the first year to that of the second.
+    #[must_use]
+    pub fn valid(folder: &Path, host: &str, (first, last): (i32, i32)) -> Self {
         let authority = Self {
             folder: folder.to_path_buf(),
         };
@@ -29,7 +42,9 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let own = params.self_signed(&authority_key).unwrap();
         let key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut server = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        server.not_before = date_time_ymd(first, 1, 1);
+        server.not_after = date_time_ymd(last, 1, 1);
         let issuer = Issuer::new(params, authority_key);
         let certificate = server.signed_by(&key, &issuer).unwrap();
         std::fs::write(authority.file(), own.pem()).unwrap();
@@ -39,12 +54,14 @@ impl Authority {
     }
 
     /// What a device trusts, PEM.
-    pub(crate) fn file(&self) -> PathBuf {
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
         self.folder.join("authority.pem")
     }
 
     /// A server with the certificate.
-    pub(crate) fn https(&self) -> Https {
+    #[must_use]
+    pub fn https(&self) -> Https {
         Https::with_files(
             &self.folder.join("server.pem"),
             &self.folder.join("server.key"),
