@@ -156,7 +156,7 @@ class DebsComeAndGoAsDebianWants(unittest.TestCase):
             env={"PATH": os.environ["PATH"], "BOX": str(box), "DEBS": str(debs), "STORY": STORY},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
         self.assertEqual(ran.stdout.splitlines()[-1], "END", ran.stdout + ran.stderr)
