@@ -34,6 +34,8 @@ mod many_requests_at_once_meet_no_server_error;
 mod no_weak_algorithm_is_offered;
 mod one_device_is_the_same_on_every_surface;
 mod openport_client;
+#[path = "../../server/tests/registry_contract/postgres.rs"]
+mod postgres;
 mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
 mod sessions_on_a_host_end_with_what_they_hang_on;
@@ -44,6 +46,7 @@ mod stock_clients_hold_a_tunnel;
 mod stock_clients_log_in_as_open;
 mod the_agent_says_how_it_stands;
 mod the_client_script_runs_in_small_shells;
+mod the_control_contract_is_walked_with_curl;
 mod the_document_of_the_api_holds;
 mod the_operators_program_does_its_work;
 mod the_tunnel_comes_back;
