@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::walk::Walk;
 
 /// Every type that needs no container engine, its level and the metadata it has at least.
-const TYPES: [(&str, &str, &[&str]); 28] = [
+const TYPES: [(&str, &str, &[&str]); 27] = [
     ("auth.success", "info", &["operator", "username"]),
     ("auth.failed", "warn", &["operator", "username", "reason"]),
     ("admin.user.created", "info", &["operator", "username"]),
@@ -82,7 +82,6 @@ const TYPES: [(&str, &str, &[&str]); 28] = [
     // Those of other surfaces have names of their own.
     ("device.created", "info", &[]),
     ("user.password_changed", "info", &[]),
-    ("user.key_added", "info", &[]),
 ];
 const EGRESS: &[&str] = &[
     "operator",

@@ -286,7 +286,7 @@ pub(super) fn keys(walk: &mut Walk) {
             ("POST", root, r#"{"purpose":"outbound","label":"way out"}"#, 201, &in_envelope(&second)),
             ("POST", &generate, r#"{"key_type":"dsa"}"#, 400, "key_type must be ed25519 or rsa"),
             ("POST", &generate, r#"{"purpose":"sideways"}"#, 400, "purpose must be inbound or outbound"),
-            ("POST", &generate, r#"{"label":"mine"}"#, 200, &format!(r#"{{"key":{third},"public_key":"<own_public>","private_key":"-----BEGIN OPENSSH PRIVATE KEY-----\n<text>\n-----END OPENSSH PRIVATE KEY-----\n","key_type":"ed25519"}}"#)),
+            ("POST", &generate, r#"{"label":"mine"}"#, 200, &format!(r#"{{"key":{third},"public_key":"<text:own_public>","private_key":"-----BEGIN OPENSSH PRIVATE KEY-----\n<text>\n-----END OPENSSH PRIVATE KEY-----\n","key_type":"ed25519"}}"#)),
             ("GET", root, "", 200, &format!(r#"{{"keys":[{first},{second},{third}]}}"#)),
             ("DELETE", &one, "", 204, ""),
             ("DELETE", &one, "", 404, "ssh key not found"),
