@@ -59,6 +59,12 @@ impl Postgres {
         self.folder.path()
     }
 
+    /// For a registry of its own.
+    pub(crate) fn url(&self) -> String {
+        let folder = self.socket_folder().display();
+        format!("postgres://moorline@localhost/postgres?host={folder}")
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) {
         let status = self.command(program, arguments).status().unwrap();
         assert!(status.success(), "{program} {arguments:?}: {status}");

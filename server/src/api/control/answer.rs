@@ -1,13 +1,16 @@
 //! JSON and errors of the control surface (control contract section 2), and its bodies.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::api::BODY_TIMEOUT;
@@ -135,6 +138,21 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// The ids of a path. One that no database could hold names nothing: it is empty then, and told like any malformed id.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        if parts.uri.path().contains("%00") {
+            return Ok(Self(T::default()));
+        }
+        let ids = axum::extract::Path::from_request_parts(parts, state).await;
+        Ok(Self(ids.map_or_else(|_| T::default(), |ids| ids.0)))
+    }
+}
+
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
@@ -172,7 +190,23 @@ async fn bytes(request: Request<Body>) -> Result<Bytes, Refusal> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    // The character of code 0 can be kept in no text of PostgreSQL.
+    let suspect = bytes.windows(6).any(|six| six == br"\u0000");
+    if suspect && serde_json::from_slice(bytes).is_ok_and(|value| holds_nul(&value)) {
+        return Err(INVALID);
+    }
     serde_json::from_slice(bytes).map_err(|_| INVALID)
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Tells a member that is `null` from one that is absent (`#[serde(default)]` on the field).

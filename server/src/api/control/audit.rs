@@ -46,13 +46,14 @@ impl Deed {
 
 /// Writes down what an administrator did. What was done stays done when that fails.
 pub(super) async fn note(api: &Api, by: &Operator, deed: Deed) {
-    let deed = deed.with("by", by.0.username.as_str());
-    write(api, by.0.account, "admin", deed).await;
+    let deed = deed
+        .with("operator", "admin")
+        .with("by", by.0.username.as_str());
+    write(api, by.0.account, deed).await;
 }
 
-/// Writes down what was done in an account by `operator`: `admin`, `bootstrap` or `system`.
-pub(super) async fn write(api: &Api, account: AccountId, operator: &'static str, deed: Deed) {
-    let deed = deed.with("operator", operator);
+/// Writes down what was done in an account.
+pub(super) async fn write(api: &Api, account: AccountId, deed: Deed) {
     let event = NewEvent {
         account: Some(account),
         device: None,

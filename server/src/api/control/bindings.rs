@@ -1,6 +1,6 @@
 //! `/v1/admin/bindings`: which host leaves by which egress IP (control contract section 8).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, Refusal, json};
+use super::answer::{Json, Path, Refusal, json};
 use super::audit::{self, Deed};
 use crate::api::Api;
 use crate::registry::error::BindError;

@@ -1,6 +1,6 @@
 //! `/v1/bootstrap/…`: from name and password to a shell on the main host (control contract section 12).
 
-use axum::extract::{Extension, FromRequest, Path, Request, State};
+use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moorline_protocol::Secret;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::is_active;
-use super::answer::{Json, Refusal, json};
+use super::answer::{Json, Path, Refusal, json};
 use super::login::{self, Attempt, WrongPassword};
 use super::origin::Origin;
 use super::shell_script::{self, Script};

@@ -6,7 +6,7 @@
 //! | [`proxy_config`] | sing-box outbounds: checked, shown without secrets, secrets kept |
 //! | [`test`] | `POST .../test` |
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, Refusal, json};
+use super::answer::{Json, Path, Refusal, json};
 use super::audit::{self, Deed};
 use crate::api::Api;
 use crate::registry::error::EgressError;

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::{ForwardEnvelope, ForwardList, NewForward};
 
 use super::access::Operator;
-use super::answer::{Json, Refusal, json};
+use super::answer::{Json, Path, Refusal, json};
 use super::devices::{find, forward_info, nodes};
 use crate::api::Api;
 use crate::api::device_changes::Actor;

@@ -7,7 +7,7 @@
 //! | [`own`] | `/v1/user/hosts`: what users see of their hosts |
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use moorline_protocol::Secret;
@@ -16,7 +16,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, Refusal, json};
+use super::answer::{Json, Path, Refusal, json};
 use super::audit::{self, Deed};
 use super::egress_ips::EgressIpInfo;
 use super::host_info::HostInfo;

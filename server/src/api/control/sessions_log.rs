@@ -2,7 +2,7 @@
 //! of it (an extension of the contract; `moorline_protocol::audit`).
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Refusal, json};
+use super::answer::{Path, Refusal, json};
 use super::audit::{self, Deed};
 use crate::api::Api;
 use crate::registry::model::{AccountId, DeviceId, HostId, OperatorSession, SessionFilter, UserId};

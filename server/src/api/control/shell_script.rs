@@ -1,5 +1,5 @@
-//! The two scripts that people pipe into bash (control contract sections 12 and 13): a fixed program with a few values
-//! at its head.
+//! The two scripts that people pipe into bash (control contract sections 12 and 13): a fixed program, with what both
+//! need and a few values put in at its head.
 //!
 //! *Invariant:* whatever a request says gets into a script inside single quotes only.
 
@@ -11,6 +11,10 @@ use crate::api::Api;
 
 const BOOTSTRAP: &str = include_str!("shell_script/bootstrap.sh");
 const ENTRY: &str = include_str!("shell_script/entry.sh");
+/// What both do alike.
+const SESSION: &str = include_str!("shell_script/session.sh");
+/// Where that goes.
+const SESSION_HERE: &str = ". ./session.sh\n";
 
 /// Which script.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +45,10 @@ fn render(script: Script<'_>, origin: &Origin, pin: Option<&str>) -> String {
         Script::Bootstrap => (BOOTSTRAP, ""),
         Script::Entry { id } => (ENTRY, id),
     };
+    // Its first line says what runs it.
+    let session = SESSION.split_once('\n').map_or(SESSION, |(_, rest)| rest);
     program
+        .replacen(SESSION_HERE, session, 1)
         .replacen("'@API@'", &quoted(&origin.base), 1)
         .replacen("'@PIN@'", &quoted(&pin), 1)
         .replacen("'@ID@'", &quoted(&path_segment(id)), 1)

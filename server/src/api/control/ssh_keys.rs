@@ -1,6 +1,6 @@
 //! The SSH keys of a user (control contract section 5).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::Secret;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, OptionalJson, Refusal, json};
+use super::answer::{Json, OptionalJson, Path, Refusal, json};
 use super::users;
 use crate::api::Api;
 use crate::gateway::read_private_key;

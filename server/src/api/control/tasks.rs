@@ -21,8 +21,8 @@ struct TaskInfo {
     status: &'static str,
     requested_by: String,
     error_code: String,
-    last_error_summary: String,
     error_message: String,
+    last_error_summary: String,
     created_at: String,
     updated_at: String,
 }

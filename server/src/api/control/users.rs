@@ -1,6 +1,6 @@
 //! `/v1/admin/users`: people of the account (control contract section 4).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::Secret;
@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, OptionalJson, Refusal, json};
+use super::answer::{Json, OptionalJson, Path, Refusal, json};
 use super::audit::{self, Deed};
 use super::host_info::{self, HostInfo};
 use crate::api::Api;

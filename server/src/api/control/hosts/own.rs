@@ -1,6 +1,6 @@
 //! `/v1/user/hosts`: what users see of their own hosts (control contract section 11).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{ConnectionInfo, NOT_FOUND, Queued, deed, queue};
 use crate::api::Api;
 use crate::api::control::access::Operator;
-use crate::api::control::answer::{Refusal, json};
+use crate::api::control::answer::{Path, Refusal, json};
 use crate::api::control::audit;
 use crate::api::control::egress_ips::tunnel_type;
 use crate::api::control::origin::Origin;
@@ -110,7 +110,7 @@ pub(in crate::api::control) async fn rebuild(
     let task = queue(&api, &host, TaskKind::RebuildHost, by).await?;
     let deed = deed("user.host.rebuild", &host, "asked to rebuild".to_owned())
         .with("task_id", task.id.to_string());
-    audit::write(&api, host.account, "user", deed).await;
+    audit::write(&api, host.account, deed).await;
     Ok(json(StatusCode::ACCEPTED, &Queued::from(&task)))
 }
 

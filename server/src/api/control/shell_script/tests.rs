@@ -9,6 +9,12 @@ fn origin(base: &str) -> Origin {
     }
 }
 
+/// Both, as they are served.
+fn scripts() -> [String; 2] {
+    let of = |script| render(script, &origin("http://h"), None);
+    [of(Script::Bootstrap), of(Script::Entry { id: "ab12cd" })]
+}
+
 #[test]
 fn values_stand_in_quotes_at_the_head() {
     let entry = render(
@@ -17,7 +23,7 @@ fn values_stand_in_quotes_at_the_head() {
         Some("sha256/AAAA+/="),
     );
     for line in [
-        "API='http://192.0.2.1:8080'\n",
+        "DEFAULT_API='http://192.0.2.1:8080'\n",
         "PIN='sha256//AAAA+/=' #",
         "ID='ab12cd'\n",
     ] {
@@ -26,7 +32,11 @@ fn values_stand_in_quotes_at_the_head() {
     let bootstrap = render(Script::Bootstrap, &origin("https://h"), None);
     assert!(bootstrap.contains("DEFAULT_API='https://h'\n"));
     assert!(bootstrap.contains("PIN='' #"));
-    assert!(!entry.contains("@API@") && !bootstrap.contains("@PIN@"));
+    for script in [entry, bootstrap] {
+        assert!(!script.contains("@API@") && !script.contains("@PIN@"));
+        assert!(!script.contains("session.sh"));
+        assert_eq!(script.matches("#!/usr/bin/env bash").count(), 1, "{script}");
+    }
 }
 
 #[test]
@@ -65,7 +75,7 @@ fn call(script: &str, line: &str, argument: &str) -> String {
 
 #[test]
 fn what_is_typed_becomes_a_json_string() {
-    for script in [ENTRY, BOOTSTRAP] {
+    for script in scripts() {
         for typed in [
             "plain",
             "quote \" and \\ backslash \\\\ \\\" end\\",
@@ -75,7 +85,7 @@ fn what_is_typed_becomes_a_json_string() {
             "$(id) `id` ${HOME} 'single' %s \\u0041",
             "",
         ] {
-            let text = call(script, "json_string \"$1\"", typed);
+            let text = call(&script, "json_string \"$1\"", typed);
             let back: String = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
             assert_eq!(back, typed);
         }
@@ -85,17 +95,18 @@ fn what_is_typed_becomes_a_json_string() {
 #[test]
 fn members_are_found_in_compact_json() {
     let answer = r#"{"ssh_user":"ab12cd","ssh_port":2222,"status":"ready","odd":"a\"b"}"#;
-    for script in [ENTRY, BOOTSTRAP] {
-        assert_eq!(call(script, "member \"$1\" ssh_user", answer), "ab12cd");
-        assert_eq!(call(script, "number \"$1\" ssh_port", answer), "2222");
-        assert_eq!(call(script, "member \"$1\" missing", answer), "");
-        assert_eq!(call(script, "member \"$1\" odd", answer), "");
+    for script in scripts() {
+        let call = |line: &str| call(&script, &format!("answer=$1; {line}"), answer);
+        assert_eq!(call("member ssh_user"), "ab12cd");
+        assert_eq!(call("number ssh_port"), "2222");
+        assert_eq!(call("member missing"), "");
+        assert_eq!(call("member odd"), "");
     }
 }
 
 #[test]
 fn a_script_that_came_in_half_does_nothing() {
-    for script in [ENTRY, BOOTSTRAP] {
+    for script in scripts() {
         let whole = script.len();
         for cut in [whole / 3, whole / 2, whole - 12] {
             let half = script.get(..cut).unwrap();
