@@ -5,6 +5,7 @@
 //! | `keys` | API keys, such as the one that goes into an image |
 //! | `users` | people and their passwords |
 //! | `accounts`, `devices` | the same for those |
+//! | `master_key` | another key for all that is sealed |
 //! | `table` | columns for people |
 //!
 //! Each command gives the text for stdout. *Invariant:* no secret is taken from the argument list.
@@ -12,6 +13,7 @@
 mod accounts;
 mod devices;
 mod keys;
+mod master_key;
 mod table;
 mod users;
 
@@ -22,7 +24,7 @@ use clap::{Args, Subcommand};
 use moorline_protocol::Secret;
 use serde::Serialize;
 
-use crate::master_key::MasterKey;
+use crate::master_key::files::KeyFiles;
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
 use crate::registry::model::{Account, DeviceId, NewEvent};
@@ -32,6 +34,8 @@ use crate::registry::model::{Account, DeviceId, NewEvent};
 pub struct DataPlace {
     /// `sqlite:///…?mode=rwc` or `postgres://…`.
     pub database_url: Secret<String>,
+    /// Data folder of the server.
+    pub data_dir: PathBuf,
     /// File of the master key; made if there is none.
     pub master_key: PathBuf,
 }
@@ -59,6 +63,9 @@ pub enum AdminCommand {
     /// Devices
     #[command(subcommand)]
     Device(devices::DeviceCommand),
+    /// The master key, under which secrets are sealed; the server has to be stopped
+    #[command(subcommand)]
+    MasterKey(master_key::MasterKeyCommand),
 }
 
 /// Which account a command is about.
@@ -109,22 +116,24 @@ impl std::error::Error for AdminError {}
 /// # Errors
 /// [`AdminError`], whose text is for stderr.
 pub async fn run(args: AdminArgs, place: &DataPlace) -> Result<String, AdminError> {
-    let registry = open(place).await?;
     match args.command {
-        AdminCommand::Key(command) => keys::run(command, &registry).await,
-        AdminCommand::User(command) => users::run(command, &registry).await,
-        AdminCommand::Account(command) => accounts::run(command, &registry).await,
-        AdminCommand::Device(command) => devices::run(command, &registry).await,
+        AdminCommand::Key(command) => keys::run(command, &open(place).await?).await,
+        AdminCommand::User(command) => users::run(command, &open(place).await?).await,
+        AdminCommand::Account(command) => accounts::run(command, &open(place).await?).await,
+        AdminCommand::Device(command) => devices::run(command, &open(place).await?).await,
+        AdminCommand::MasterKey(command) => master_key::run(command, place).await,
     }
 }
 
 async fn open(place: &DataPlace) -> Result<Registry, AdminError> {
     const HINT: &str =
         "check --data-dir or --config, and that you run this as the user the server runs as";
-    let keys = MasterKey::read_or_create(&place.master_key)
+    // A rotation that was cut off is ended by who holds the lock of the folder: the server, or `master-key rotate`.
+    let keys = KeyFiles::read_or_create(&place.master_key)
         .map_err(|error| AdminError::new("open data folder", error).hint(HINT))?;
+    let url = place.database_url.expose();
     let opened = async {
-        let registry = Registry::open(place.database_url.expose(), keys).await?;
+        let registry = Registry::open(url, keys.candidates().clone()).await?;
         // Before the server's first start too, the first account is `main` and not what is made here.
         registry.first_account().await?;
         Ok::<_, RegistryError>(registry)

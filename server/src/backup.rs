@@ -17,7 +17,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::master_key::{MasterKey, MasterKeyError};
+use crate::master_key::MasterKeyError;
+use crate::master_key::files::KeyFiles;
 use crate::private_file::Temporary;
 use crate::registry::model::Timestamp;
 use crate::registry::snapshot::{self, Kind, SnapshotError};
@@ -212,11 +213,11 @@ pub async fn restore(
         kept: Option<&'a str>,
     }
     make_data_dir(config)?;
-    let _lock = lock_data_dir(config)?;
-    let keys = MasterKey::read(&config.master_key())?;
+    let _lock = lock_data_dir(&config.data_dir)?;
+    let keys = KeyFiles::read(&config.master_key())?;
     let url = config.database_url.expose();
     let stamp = names::stamp(now);
-    let kept = snapshot::put_back(url, &args.file, &keys, &stamp).await?;
+    let kept = snapshot::put_back(url, &args.file, keys.candidates(), &stamp).await?;
     let data = if args.json {
         json(&Answer {
             restored: &args.file,

@@ -195,6 +195,7 @@ fn run_admin(cli: AdminCli) -> anyhow::Result<()> {
     make_data_dir(&config)?;
     let place = DataPlace {
         database_url: config.database_url.clone(),
+        data_dir: config.data_dir.clone(),
         master_key: config.master_key(),
     };
     let text = runtime()?.block_on(admin::run(cli.args, &place))?;

@@ -1,6 +1,12 @@
 //! The master key: 32 random bytes in a private file, under which secrets at rest are sealed and found again.
 //!
 //! Each use has a key of its own, derived by HKDF from the master key and a word for the purpose.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`files`] | the file, and how another key takes its place |
+
+pub mod files;
 
 use std::fmt;
 use std::io;
@@ -18,6 +24,11 @@ use crate::private_file;
 
 /// Length of the key, in bytes.
 const KEY_BYTES: usize = 32;
+
+/// Purpose of the key of keyed hashes.
+const HASHING: &str = "keyed hash";
+/// Where the lasting key is sealed into.
+const LASTING_PLACE: &str = "master_key_check.lasting";
 
 /// Why there is no master key.
 #[derive(Debug, Error)]
@@ -38,6 +49,19 @@ pub enum MasterKeyError {
         /// How long it is.
         found: usize,
     },
+    /// A key file cannot be put in its place.
+    #[error("{attempt} {}: {source}", path.display())]
+    Replace {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// The file of the key is a link: replacing it would leave the key where it leads to.
+    #[error("replace master key {}: it is no plain file", .0.display())]
+    NoPlainFile(PathBuf),
     /// The system gave no random bytes, or a key could not be derived.
     #[error("make keys: the system's random source failed")]
     Random,
@@ -113,7 +137,7 @@ impl MasterKey {
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"moorline").extract(bytes);
         let sealing = UnboundKey::new(&AES_256_GCM, &expand(&root, "seal")?)
             .map_err(|_| MasterKeyError::Random)?;
-        let hashing = hmac::Key::new(hmac::HMAC_SHA256, &expand(&root, "keyed hash")?);
+        let hashing = hmac::Key::new(hmac::HMAC_SHA256, &expand(&root, HASHING)?);
         Ok(Self {
             derived: Arc::new(Derived {
                 root,
@@ -178,14 +202,37 @@ impl MasterKey {
         Ok(Secret::new(body))
     }
 
-    /// HMAC-SHA256 of `value` for `purpose`: finds a secret without keeping it.
+    /// HMAC-SHA256 of `value` for `purpose`: finds a secret without keeping it. Whoever keeps such a hash must be able
+    /// to make it anew, or do without it, when the master key is rotated; else it is one for [`LastingKey`].
     #[must_use]
     pub fn keyed_hash(&self, purpose: &str, value: &[u8]) -> Vec<u8> {
-        let mut context = hmac::Context::with_key(&self.derived.hashing);
-        context.update(purpose.as_bytes());
-        context.update(&[0]);
-        context.update(value);
-        context.sign().as_ref().to_vec()
+        keyed_hash(&self.derived.hashing, purpose, value)
+    }
+
+    /// The lasting key of a database that has seen no other master key than this.
+    ///
+    /// # Errors
+    /// [`MasterKeyError::Random`].
+    pub fn first_lasting(&self) -> Result<LastingKey, MasterKeyError> {
+        expand(&self.derived.root, HASHING).map(LastingKey::new)
+    }
+
+    /// Encrypts the lasting key for the database.
+    ///
+    /// # Errors
+    /// As [`MasterKey::seal`].
+    pub fn seal_lasting(&self, lasting: &LastingKey) -> Result<Vec<u8>, SealError> {
+        self.seal(LASTING_PLACE, lasting.bytes.expose())
+    }
+
+    /// Decrypts what [`MasterKey::seal_lasting`] made.
+    ///
+    /// # Errors
+    /// As [`MasterKey::open`].
+    pub fn open_lasting(&self, sealed: &[u8]) -> Result<LastingKey, SealError> {
+        let opened = self.open(LASTING_PLACE, sealed)?;
+        let bytes = opened.expose().as_slice().try_into();
+        bytes.map(LastingKey::new).map_err(|_| SealError)
     }
 
     fn random_bytes() -> Result<[u8; KEY_BYTES], MasterKeyError> {
@@ -194,6 +241,80 @@ impl MasterKey {
             .fill(&mut bytes)
             .map_err(|_| MasterKeyError::Random)?;
         Ok(bytes)
+    }
+}
+
+/// The key of hashes that a new master key leaves as they are: of random secrets whose plain text nobody keeps, and
+/// of what has to look the same for ever. It stands sealed in the database. Such a hash cannot be turned back by who
+/// knows this key, as what is hashed has 95 random bits or is no secret.
+#[derive(Clone)]
+pub struct LastingKey {
+    bytes: Secret<[u8; KEY_BYTES]>,
+    hashing: hmac::Key,
+}
+
+impl LastingKey {
+    fn new(bytes: [u8; KEY_BYTES]) -> Self {
+        Self {
+            hashing: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
+            bytes: Secret::new(bytes),
+        }
+    }
+
+    /// HMAC-SHA256 of `value` for `purpose`.
+    #[must_use]
+    pub fn keyed_hash(&self, purpose: &str, value: &[u8]) -> Vec<u8> {
+        keyed_hash(&self.hashing, purpose, value)
+    }
+}
+
+fn keyed_hash(key: &hmac::Key, purpose: &str, value: &[u8]) -> Vec<u8> {
+    let mut context = hmac::Context::with_key(key);
+    context.update(purpose.as_bytes());
+    context.update(&[0]);
+    context.update(value);
+    context.sign().as_ref().to_vec()
+}
+
+/// The master keys that may be the one of a database: two only where a rotation is under way or was cut off.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    current: MasterKey,
+    pending: Option<MasterKey>,
+}
+
+/// Which of two key files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFile {
+    /// The one in its place.
+    Current,
+    /// The one that a rotation wrote beside it.
+    Pending,
+}
+
+impl Candidates {
+    /// The key in its place.
+    #[must_use]
+    pub fn current(&self) -> &MasterKey {
+        &self.current
+    }
+
+    /// The first that `fits`.
+    pub fn find(&self, fits: impl Fn(&MasterKey) -> bool) -> Option<(KeyFile, &MasterKey)> {
+        if fits(&self.current) {
+            return Some((KeyFile::Current, &self.current));
+        }
+        let pending = self.pending.as_ref().filter(|key| fits(key))?;
+        Some((KeyFile::Pending, pending))
+    }
+}
+
+impl From<MasterKey> for Candidates {
+    fn from(current: MasterKey) -> Self {
+        Self {
+            current,
+            pending: None,
+        }
     }
 }
 
@@ -208,6 +329,12 @@ fn expand(root: &hkdf::Prk, purpose: &str) -> Result<[u8; KEY_BYTES], MasterKeyE
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(<redacted>)")
+    }
+}
+
+impl fmt::Debug for LastingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastingKey(<redacted>)")
     }
 }
 
@@ -241,5 +368,19 @@ mod tests {
         );
         std::fs::write(&path, b"short").unwrap();
         assert!(MasterKey::read_or_create(&path).is_err());
+    }
+
+    #[test]
+    fn a_lasting_key_goes_from_one_master_key_to_the_next() {
+        let (one, two) = (MasterKey::random().unwrap(), MasterKey::random().unwrap());
+        let first = one.first_lasting().unwrap();
+        let hash = one.keyed_hash("k", b"x");
+        assert_eq!(first.keyed_hash("k", b"x"), hash, "nothing changes at first");
+        let sealed = two.seal_lasting(&first).unwrap();
+        assert!(one.open_lasting(&sealed).is_err());
+        let carried = two.open_lasting(&sealed).unwrap();
+        assert_eq!(carried.keyed_hash("k", b"x"), hash);
+        assert_ne!(two.keyed_hash("k", b"x"), hash);
+        assert!(two.open_lasting(&two.seal("elsewhere", &[0; 32]).unwrap()).is_err());
     }
 }

@@ -42,6 +42,24 @@ pub fn read_or_create(path: &Path, make: impl FnOnce() -> Vec<u8>) -> io::Result
     fs::read(path)
 }
 
+/// Gives the file `path` the further name `to`, where nothing is yet. After it returned, a power cut does not undo it.
+///
+/// # Errors
+/// Of the file system; [`io::ErrorKind::AlreadyExists`] when the name is taken.
+pub fn link(path: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(path, to)?;
+    sync_folder(to)
+}
+
+/// Moves the file `path` to the name `to`, replacing what was there. After it returned, a power cut does not undo it.
+///
+/// # Errors
+/// Of the file system.
+pub fn rename(path: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(path, to)?;
+    sync_folder(to)
+}
+
 /// Makes an empty private file unless there is a file already, for a library that opens it by name.
 ///
 /// # Errors

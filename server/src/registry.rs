@@ -18,6 +18,7 @@
 //! | `open_sessions`, `listed_clicks` | what the Openport surface lists |
 //! | `device_forwards`, `http_names` | forwards that operators add, and where HTTP names lead |
 //! | [`snapshot`] | the whole database as one file, and back |
+//! | [`rotation`] | everything that is sealed, from one master key to another |
 //!
 //! *Invariant:* nothing here knows of HTTP or SSH.
 //!
@@ -58,6 +59,7 @@ mod ports;
 mod presence;
 mod public_key;
 mod renewal;
+pub mod rotation;
 mod sessions;
 pub mod snapshot;
 mod store;
@@ -72,7 +74,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::master_key::MasterKey;
+use crate::master_key::{Candidates, KeyFile};
 pub use clients::{ClientIdentity, Linked, NewClient};
 pub use device_forwards::MAX_FORWARDS;
 use error::{Attempt as _, RegistryError};
@@ -92,18 +94,24 @@ pub struct Registry {
 
 impl Registry {
     /// Opens `sqlite:///path/moorline.db?mode=rwc` or `postgres://…` and brings its schema up to date. Several
-    /// processes may have one database open.
+    /// processes may have one database open. Of several keys the one is taken that the database is under.
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn open(url: &str, keys: MasterKey) -> Result<Self, RegistryError> {
-        let store = Arc::new(Store::open(url, keys).await?);
+    pub async fn open(url: &str, keys: impl Into<Candidates>) -> Result<Self, RegistryError> {
+        let store = Arc::new(Store::open(url, &keys.into()).await?);
         let (creations, writer) = creation::start(Arc::clone(&store));
         Ok(Self {
             store,
             creations,
             _writer: Arc::new(writer),
         })
+    }
+
+    /// Which of the keys it was opened with is that of the database.
+    #[must_use]
+    pub fn key_file(&self) -> KeyFile {
+        self.store.key_file
     }
 
     /// Whether the database answers.

@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -32,7 +32,9 @@ use crate::http::{Http, Listener};
 use crate::lapse;
 use crate::live_sessions::LiveSessions;
 use crate::login_limits::LoginLimits;
-use crate::master_key::{MasterKey, MasterKeyError};
+use crate::backup::names::stamp;
+use crate::master_key::files::KeyFiles;
+use crate::master_key::{Candidates, KeyFile, MasterKeyError};
 use crate::passwords::{PasswordError, Passwords};
 use crate::presence;
 use crate::recording::Recordings;
@@ -143,7 +145,7 @@ struct ServedNames {
 /// [`ServeError`] when it cannot start, or when a part of it ended by itself.
 pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
     make_data_dir(&config)?;
-    let _lock = lock_data_dir(&config)?;
+    let _lock = lock_data_dir(&config.data_dir)?;
     // Public ports end after the tunnels that feed them, so that what is under way gets through.
     let ports_stop = CancellationToken::new();
     let assembled = assemble(&config, ports_stop.clone()).await?;
@@ -155,7 +157,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
 }
 
 /// Opens the registry. A PostgreSQL that starts beside this server, as after a power cut, is given about 20 s.
-async fn open_registry(url: &str, keys: &MasterKey) -> Result<Registry, RegistryError> {
+async fn open_registry(url: &str, keys: &Candidates) -> Result<Registry, RegistryError> {
     let patience = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(250))
         .with_max_delay(Duration::from_secs(5))
@@ -171,9 +173,19 @@ async fn open_registry(url: &str, keys: &MasterKey) -> Result<Registry, Registry
         .await
 }
 
+/// Opens the registry, and ends a rotation of the master key that was cut off (control contract section 16).
+async fn registry(config: &Config) -> Result<Registry, ServeError> {
+    let files = KeyFiles::read_or_create(&config.master_key())?;
+    let registry = open_registry(config.database_url.expose(), files.candidates()).await?;
+    if registry.key_file() == KeyFile::Pending {
+        let kept = files.promote(&stamp(Timestamp::now()))?;
+        tracing::info!(former_key = %kept.display(), "a rotation of the master key was cut off, it is done now");
+    }
+    Ok(registry)
+}
+
 async fn assemble(config: &Config, ports_stop: CancellationToken) -> Result<Assembled, ServeError> {
-    let keys = MasterKey::read_or_create(&config.master_key())?;
-    let registry = open_registry(config.database_url.expose(), &keys).await?;
+    let registry = registry(config).await?;
     let passwords = Passwords::new().await?;
     let tunnels = Tunnels::default();
     let ports = PublicPorts::new(
@@ -369,8 +381,8 @@ async fn run(
 ///
 /// # Errors
 /// [`ServeError::DataDirInUse`] when one runs, [`ServeError::File`].
-pub fn lock_data_dir(config: &Config) -> Result<Flock<File>, ServeError> {
-    announce::lock(config)
+pub fn lock_data_dir(data_dir: &Path) -> Result<Flock<File>, ServeError> {
+    announce::lock(data_dir)
 }
 
 /// Makes the data folder, which nobody else may read, if it is not there.

@@ -25,6 +25,7 @@ impl Folder {
         let database = folder.path().join("moorline.db");
         let place = DataPlace {
             database_url: Secret::new(format!("sqlite://{}?mode=rwc", database.display())),
+            data_dir: folder.path().to_owned(),
             master_key: folder.path().join("master.key"),
         };
         let registry = open(&place).await.unwrap();
@@ -316,6 +317,7 @@ async fn devices_are_blocked_unblocked_and_removed() {
 async fn a_folder_that_is_not_there_is_said() {
     let place = DataPlace {
         database_url: Secret::new("sqlite:///nowhere/at/all/moorline.db?mode=rwc".into()),
+        data_dir: "/nowhere/at/all".into(),
         master_key: "/nowhere/at/all/master.key".into(),
     };
     let error = open(&place).await.unwrap_err().to_string();

@@ -27,10 +27,10 @@ mod list;
 mod naming;
 mod rows;
 
-pub(super) use rows::{ACCOUNT_CONTEXT, has_scope};
+pub(super) use rows::{ACCOUNT_CONTEXT, SEALED_AT, has_scope};
 
 /// What the keyed hash of a secret is for.
-const SECRET_HASH: &str = "api key secret";
+pub(super) const SECRET_HASH: &str = "api key secret";
 /// How often a name is made up when others take those that were free a moment before.
 const NAME_ATTEMPTS: usize = 5;
 

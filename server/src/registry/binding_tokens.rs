@@ -123,7 +123,7 @@ impl Registry {
     fn binding_token_hash(&self, token: &str) -> Vec<u8> {
         self.store
             .keys
-            .keyed_hash("key binding token", token.as_bytes())
+            .keyed_hash(HASH, token.as_bytes())
     }
 }
 
@@ -133,7 +133,12 @@ enum Put {
     IfNone,
 }
 
+/// Where tokens are sealed into, before the number of the account.
+pub(super) const SEALED_AT: &str = "accounts.binding_token";
+/// Purpose of the hash by which a token is found.
+pub(super) const HASH: &str = "key binding token";
+
 /// Where a token is sealed into: it opens for its own account alone.
 fn place(id: AccountId) -> String {
-    format!("accounts.binding_token {id}")
+    format!("{SEALED_AT} {id}")
 }

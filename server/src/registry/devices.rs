@@ -315,9 +315,12 @@ fn of_account(account: AccountId, prefix: Option<&str>) -> Condition {
     }
 }
 
+/// Where the `dbid` of devices are sealed into, before the id.
+pub(super) const DBID_SEALED_AT: &str = "devices.dbid";
+
 /// Where a `dbid` is sealed into: it opens for its own device alone.
 pub(super) fn dbid_place(id: DeviceId) -> String {
-    format!("devices.dbid {id}")
+    format!("{DBID_SEALED_AT} {id}")
 }
 
 impl TryFrom<forward::Model> for Forward {

@@ -16,9 +16,9 @@ use super::model::{
 };
 use crate::master_key::MasterKey;
 
-const PRIVATE_KEY: &str = "egress_ips.wg_private_key";
-const PRESHARED_KEY: &str = "egress_ips.wg_preshared_key";
-const PROXY_CONFIG: &str = "egress_ips.proxy_config";
+pub(super) const PRIVATE_KEY: &str = "egress_ips.wg_private_key";
+pub(super) const PRESHARED_KEY: &str = "egress_ips.wg_preshared_key";
+pub(super) const PROXY_CONFIG: &str = "egress_ips.proxy_config";
 const WIREGUARD: &str = "wireguard";
 const PROXY: &str = "proxy";
 

@@ -330,6 +330,7 @@ pub(super) mod master_key_check {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: i32,
         pub hash: Vec<u8>,
+        pub lasting_sealed: Option<Vec<u8>>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

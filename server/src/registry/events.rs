@@ -13,7 +13,7 @@ use super::error::{Attempt as _, RegistryError};
 use super::model::{
     AccountId, DeviceId, Event, EventFilter, EventPage, HostId, NewEvent, TaskId, Timestamp, UserId,
 };
-use crate::master_key::MasterKey;
+use crate::master_key::LastingKey;
 
 /// Most events that are listed at once.
 const MAX_LISTED: u64 = 1000;
@@ -132,7 +132,7 @@ impl Registry {
 }
 
 /// The id of an entry on the wire, a UUID of version 4: it costs no column and no index.
-fn event_uuid(keys: &MasterKey, number: i64) -> Uuid {
+fn event_uuid(keys: &LastingKey, number: i64) -> Uuid {
     let hash = keys.keyed_hash("event id", &number.to_be_bytes());
     let mut bytes = [0; 16];
     for (byte, hashed) in bytes.iter_mut().zip(hash) {
@@ -191,7 +191,7 @@ fn chosen(filter: &EventFilter) -> Select<event::Entity> {
 impl Registry {
     fn event(&self, row: event::Model) -> Result<Event, RegistryError> {
         Ok(Event {
-            uuid: event_uuid(&self.store.keys, row.id),
+            uuid: event_uuid(&self.store.lasting, row.id),
             metadata: serde_json::from_str(&row.metadata).map_err(|_| RegistryError::Damaged {
                 column: "events.metadata",
             })?,

@@ -32,6 +32,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0003_control.sql"),
         postgres: include_str!("../../migrations/postgres/0003_control.sql"),
     },
+    Migration {
+        number: 4,
+        name: "lasting_key",
+        sqlite: include_str!("../../migrations/sqlite/0004_lasting_key.sql"),
+        postgres: include_str!("../../migrations/postgres/0004_lasting_key.sql"),
+    },
 ];
 
 /// Processes that start at once migrate one after the other. Any fixed number does.
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn numbers_count_up_from_one() {
-        assert_eq!(MIGRATIONS.len(), 3);
+        assert_eq!(MIGRATIONS.len(), 4);
         for (expected, step) in (1..).zip(MIGRATIONS) {
             assert_eq!(step.number, expected, "{}", step.name);
         }

@@ -165,7 +165,7 @@ impl Registry {
     /// device, always the same.
     #[must_use]
     pub fn forward_tunnel_token(&self, device: DeviceId) -> String {
-        let keys = &self.store.keys;
+        let keys = &self.store.lasting;
         random::link_token_of(&keys.keyed_hash("forward tunnel token", device.0.as_bytes()))
     }
 
@@ -237,7 +237,7 @@ impl Registry {
     fn session_token_hash(&self, token: &str) -> String {
         let hash = self
             .store
-            .keys
+            .lasting
             .keyed_hash("session token", token.as_bytes());
         HEXLOWER.encode(&hash)
     }

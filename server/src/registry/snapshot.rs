@@ -20,7 +20,8 @@ use thiserror::Error;
 
 use super::error::RegistryError;
 use super::{migrations, store};
-use crate::master_key::MasterKey;
+use crate::master_key::Candidates;
+pub(super) use sqlite::{file_of, is_busy};
 
 /// What a file of SQLite begins with.
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
@@ -147,12 +148,12 @@ pub async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
 /// beside it, or a schema beside its own. Both have `stamp` in their name; `None` when there was no database.
 ///
 /// # Errors
-/// [`SnapshotError`], also when the snapshot was sealed under another key than `keys` or by a newer version; then the
+/// [`SnapshotError`], also when the snapshot was sealed under another key than any of `keys` or by a newer version; then the
 /// database is as it was.
 pub async fn put_back(
     url: &str,
     file: &Path,
-    keys: &MasterKey,
+    keys: &Candidates,
     stamp: &str,
 ) -> Result<Option<String>, SnapshotError> {
     let configured = Kind::of_url(url)?;
@@ -182,14 +183,16 @@ struct Contents {
 }
 
 impl Contents {
-    fn check(&self, file: &Path, keys: &MasterKey) -> Result<(), SnapshotError> {
+    fn check(&self, file: &Path, keys: &Candidates) -> Result<(), SnapshotError> {
         if !migrations::recognise(&self.migrations)? {
             return Err(not_a_snapshot(file, "it is no database of Moorline"));
         }
         match &self.key_hash {
             None => Err(not_a_snapshot(file, "it names no master key")),
-            Some(hash) if *hash == store::hash_of(keys) => Ok(()),
-            Some(_) => Err(RegistryError::OtherMasterKey.into()),
+            Some(hash) => match keys.find(|key| store::hash_of(key) == *hash) {
+                Some(_) => Ok(()),
+                None => Err(RegistryError::OtherMasterKey.into()),
+            },
         }
     }
 }

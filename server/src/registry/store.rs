@@ -1,8 +1,10 @@
 //! The connections to the database, and how a change is begun on each kind.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use sea_orm::sqlx::postgres::PgConnection;
+use sea_orm::sqlx::{self, Row as _};
 use sea_orm::{
     ActiveValue, ColumnTrait as _, ConnectOptions, Database, DatabaseConnection,
     DatabaseTransaction, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _,
@@ -14,7 +16,7 @@ use super::error::{Attempt as _, RegistryError};
 use super::migrations;
 use super::model::Node;
 use super::ports::{Ports, Take};
-use crate::master_key::MasterKey;
+use crate::master_key::{Candidates, KeyFile, LastingKey, MasterKey, MasterKeyError};
 use crate::private_file;
 
 /// Connections that read SQLite at once; more than the processors of a small server gain nothing.
@@ -36,55 +38,64 @@ pub(super) struct Store {
     /// For writing. On SQLite a single connection, so that this process never finds the database locked by itself.
     pub(super) write: DatabaseConnection,
     pub(super) keys: MasterKey,
+    /// For hashes that outlive the master key.
+    pub(super) lasting: LastingKey,
+    /// Which file the master key is from.
+    pub(super) key_file: KeyFile,
     ports: Mutex<Ports>,
 }
 
 impl Store {
-    pub(super) async fn open(url: &str, keys: MasterKey) -> Result<Self, RegistryError> {
+    pub(super) async fn open(url: &str, keys: &Candidates) -> Result<Self, RegistryError> {
+        let fence = Fence::default();
         let (read, write) = if url.starts_with("sqlite:") {
             open_sqlite(url).await?
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let pool = open_postgres(url).await?;
+            let pool = open_postgres(url, fence.clone()).await?;
             (pool.clone(), pool)
         } else {
             return Err(RegistryError::Address {
                 reason: "it begins with neither sqlite: nor postgres:",
             });
         };
-        let store = Self {
+        let mut store = Self {
             read,
             write,
-            keys,
+            keys: keys.current().clone(),
+            lasting: keys.current().first_lasting().map_err(no_random)?,
+            key_file: KeyFile::Current,
             ports: Mutex::default(),
         };
         let transaction = store.begin().await?;
         migrations::apply(&transaction).await?;
-        store.check_master_key(&transaction).await?;
+        store.check_master_key(keys, &transaction).await?;
         transaction.commit().await.attempt("migrate database")?;
+        fence.close(hash_of(&store.keys));
         Ok(store)
     }
 
     /// A key file that was lost and made anew would otherwise show only as secrets that nobody finds.
     async fn check_master_key(
-        &self,
+        &mut self,
+        keys: &Candidates,
         transaction: &DatabaseTransaction,
     ) -> Result<(), RegistryError> {
         const ATTEMPT: &str = "check master key";
-        let hash = hash_of(&self.keys);
         let found = master_key_check::Entity::find_by_id(1)
             .one(transaction)
             .await
             .attempt(ATTEMPT)?;
         if let Some(found) = found {
-            return if found.hash == hash {
-                Ok(())
-            } else {
-                Err(RegistryError::OtherMasterKey)
-            };
+            let (file, key) = fitting(keys, &found)?;
+            self.lasting = lasting_of(key, &found)?;
+            self.keys = key.clone();
+            self.key_file = file;
+            return Ok(());
         }
         let row = master_key_check::ActiveModel {
             id: ActiveValue::Set(1),
-            hash: ActiveValue::Set(hash),
+            hash: ActiveValue::Set(hash_of(&self.keys)),
+            lasting_sealed: ActiveValue::Set(None),
         };
         master_key_check::Entity::insert(row)
             .exec_without_returning(transaction)
@@ -153,6 +164,61 @@ pub(super) fn hash_of(keys: &MasterKey) -> Vec<u8> {
     keys.keyed_hash("master key check", b"moorline")
 }
 
+/// The key of the database with this mark.
+pub(super) fn fitting<'a>(
+    keys: &'a Candidates,
+    mark: &master_key_check::Model,
+) -> Result<(KeyFile, &'a MasterKey), RegistryError> {
+    keys.find(|key| hash_of(key) == mark.hash)
+        .ok_or(RegistryError::OtherMasterKey)
+}
+
+/// The lasting key of the database with this mark, whose master key is `key`.
+pub(super) fn lasting_of(
+    key: &MasterKey,
+    mark: &master_key_check::Model,
+) -> Result<LastingKey, RegistryError> {
+    let Some(sealed) = &mark.lasting_sealed else {
+        return key.first_lasting().map_err(no_random);
+    };
+    key.open_lasting(sealed).map_err(|_| RegistryError::Seal {
+        attempt: "open lasting key",
+    })
+}
+
+fn no_random(_: MasterKeyError) -> RegistryError {
+    RegistryError::Seal {
+        attempt: "derive lasting key",
+    }
+}
+
+/// Once closed, it lets no connection through to a database that is under another master key. A server that was cut
+/// off from its database while the key was rotated would else go on writing under the former one.
+#[derive(Clone, Default)]
+struct Fence(Arc<OnceLock<Vec<u8>>>);
+
+impl Fence {
+    fn close(&self, mark: Vec<u8>) {
+        self.0.get_or_init(|| mark);
+    }
+
+    async fn pass(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Some(mark) = self.0.get() else {
+            return Ok(());
+        };
+        let sql = "SELECT hash FROM master_key_check WHERE id = 1";
+        let row = sqlx::query(sql).fetch_optional(connection).await?;
+        let found: Option<Vec<u8>> = row.map(|row| row.try_get(0)).transpose()?;
+        if found.as_ref() == Some(mark) {
+            return Ok(());
+        }
+        tracing::error!("the master key of the database was rotated: start the server with the new one");
+        Err(sqlx::Error::Configuration(
+            RegistryError::OtherMasterKey.into(),
+        ))
+    }
+}
+
 async fn open_sqlite(url: &str) -> Result<(DatabaseConnection, DatabaseConnection), RegistryError> {
     make_private(url)?;
     let write = connect(sqlite_options(url, 1)).await?;
@@ -193,15 +259,22 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-async fn open_postgres(url: &str) -> Result<DatabaseConnection, RegistryError> {
+async fn open_postgres(url: &str, fence: Fence) -> Result<DatabaseConnection, RegistryError> {
     let mut options = common_options(url, POSTGRES_CONNECTIONS);
     options
         .set_application_name("moorline-server")
-        .map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED_STATEMENTS));
+        .map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED_STATEMENTS))
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            let fence = fence.clone();
+            pool.after_connect(move |connection, _| {
+                let fence = fence.clone();
+                Box::pin(async move { fence.pass(connection).await })
+            })
+        });
     connect(options).await
 }
 
-async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, RegistryError> {
+pub(super) async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, RegistryError> {
     let url = options.get_url().to_owned();
     match Database::connect(options).await {
         // The address may hold a password, which belongs in no message.
@@ -212,7 +285,7 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, Registry
     }
 }
 
-fn common_options(url: &str, connections: u32) -> ConnectOptions {
+pub(super) fn common_options(url: &str, connections: u32) -> ConnectOptions {
     // The library knows the short form only.
     let url = url
         .strip_prefix("postgresql:")
@@ -236,7 +309,7 @@ mod tests {
     async fn an_address_that_cannot_be_used_is_refused_without_its_password() {
         for url in ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d"] {
             let keys = MasterKey::random().unwrap();
-            let error = Store::open(url, keys).await.unwrap_err();
+            let error = Store::open(url, &keys.into()).await.unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }

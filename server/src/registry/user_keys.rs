@@ -171,9 +171,12 @@ async fn count_up(
         .attempt("count changes of keys")
 }
 
+/// Where private keys are sealed into, before the id.
+pub(super) const SEALED_AT: &str = "user_keys.private_key";
+
 /// Where a private key is sealed into: it opens for its own row alone.
 fn private_key_place(key: Uuid) -> String {
-    format!("user_keys.private_key {key}")
+    format!("{SEALED_AT} {key}")
 }
 
 impl TryFrom<user_key::Model> for UserKey {

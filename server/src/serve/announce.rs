@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
@@ -17,8 +17,8 @@ use crate::private_file;
 use crate::registry::model::PublicKey;
 
 /// Keeps a second server off the data folder; given back when the process ends, however it ends.
-pub(super) fn lock(config: &Config) -> Result<Flock<File>, ServeError> {
-    let path = config.data_file("server.lock");
+pub(super) fn lock(data_dir: &Path) -> Result<Flock<File>, ServeError> {
+    let path = data_dir.join("server.lock");
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -27,7 +27,7 @@ pub(super) fn lock(config: &Config) -> Result<Flock<File>, ServeError> {
         .open(&path)
         .map_err(|source| ServeError::File { path, source })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| ServeError::DataDirInUse(config.data_dir.clone()))
+        .map_err(|_| ServeError::DataDirInUse(data_dir.to_owned()))
 }
 
 /// `listening.json`, there while everything listens.

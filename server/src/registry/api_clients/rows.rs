@@ -36,9 +36,12 @@ pub(super) fn client_row(
     }
 }
 
+/// Where secrets are sealed into, before the id of the key.
+pub(in crate::registry) const SEALED_AT: &str = "api_keys.secret";
+
 /// Where a secret is sealed into: it opens for its own key alone.
 pub(super) fn seal_place(key: &str) -> String {
-    format!("api_keys.secret {key}")
+    format!("{SEALED_AT} {key}")
 }
 
 /// A list as it is kept.

@@ -17,7 +17,7 @@ use sea_orm::{
 
 use super::super::error::{Attempt as _, RegistryError};
 use super::{Contents, SnapshotError, not_a_snapshot, program};
-use crate::master_key::MasterKey;
+use crate::master_key::Candidates;
 
 const DUMP: &str = "pg_dump";
 const RESTORE: &str = "pg_restore";
@@ -53,7 +53,7 @@ pub(super) async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
 pub(super) async fn put_back(
     url: &str,
     file: &Path,
-    keys: &MasterKey,
+    keys: &Candidates,
     stamp: &str,
 ) -> Result<Option<String>, SnapshotError> {
     let address = Address::parse(url)?;
@@ -141,7 +141,8 @@ fn read_copies(text: &str) -> Option<(String, Contents)> {
                     contents.migrations.push((first.parse().ok()?, name.into()));
                 }
                 "master_key_check" => {
-                    let hex = rest.strip_prefix("\\\\x")?;
+                    let hash = rest.split('\t').next().unwrap_or_default();
+                    let hex = hash.strip_prefix("\\\\x")?;
                     let hash = data_encoding::HEXLOWER.decode(hex.as_bytes()).ok()?;
                     contents.key_hash = Some(hash);
                 }
@@ -391,8 +392,8 @@ mod tests {
     #[test]
     fn rows_are_read_out_of_a_dump() {
         let text = "SET x;\nCOPY \"my \"\"own\".schema_migrations (number, name, applied_at) FROM stdin;\n\
-            2\tsessions\t5\n1\tfirst\t4\n\\.\n\nCOPY \"my \"\"own\".master_key_check (id, hash) FROM stdin;\n\
-            1\t\\\\x00ff\n\\.\n";
+            2\tsessions\t5\n1\tfirst\t4\n\\.\n\nCOPY \"my \"\"own\".master_key_check (id, hash, lasting_sealed) FROM stdin;\n\
+            1\t\\\\x00ff\t\\N\n\\.\n";
         let (schema, contents) = read_copies(text).unwrap();
         assert_eq!(schema, "my \"own");
         let expected = [(1, "first".to_owned()), (2, "sessions".to_owned())];

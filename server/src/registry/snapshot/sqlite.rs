@@ -15,7 +15,7 @@ use sea_orm::{
 
 use super::super::error::{Attempt as _, RegistryError};
 use super::{Contents, SnapshotError, at, not_a_snapshot};
-use crate::master_key::MasterKey;
+use crate::master_key::Candidates;
 use crate::private_file::{self, Temporary};
 
 /// How long a statement waits for another process that writes.
@@ -47,7 +47,7 @@ pub(super) async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
 pub(super) async fn put_back(
     url: &str,
     snapshot: &Path,
-    keys: &MasterKey,
+    keys: &Candidates,
     stamp: &str,
 ) -> Result<Option<String>, SnapshotError> {
     let file = file_of(url)?;
@@ -78,7 +78,7 @@ pub(super) async fn put_back(
 }
 
 /// Looks at `copy`, which is one of `snapshot`.
-async fn check(snapshot: &Path, copy: &Path, keys: &MasterKey) -> Result<(), SnapshotError> {
+async fn check(snapshot: &Path, copy: &Path, keys: &Candidates) -> Result<(), SnapshotError> {
     let refused = |error: RegistryError| not_a_snapshot(snapshot, error.to_string());
     let database = open(copy, Use::Copy).await.map_err(refused)?;
     let sound = "PRAGMA integrity_check(1)";
@@ -117,7 +117,7 @@ async fn settle(file: &Path) -> Result<(), SnapshotError> {
     }
 }
 
-fn is_busy(error: &RegistryError) -> bool {
+pub(in crate::registry) fn is_busy(error: &RegistryError) -> bool {
     let RegistryError::Database { source, .. } = error else {
         return false;
     };
@@ -206,7 +206,7 @@ async fn open(file: &Path, use_as: Use) -> Result<DatabaseConnection, RegistryEr
     Database::connect(options).await.attempt("open database")
 }
 
-fn file_of(url: &str) -> Result<PathBuf, RegistryError> {
+pub(in crate::registry) fn file_of(url: &str) -> Result<PathBuf, RegistryError> {
     let options = SqliteConnectOptions::from_str(url).map_err(|_| RegistryError::Address {
         reason: "it cannot be parsed",
     })?;
