@@ -223,6 +223,8 @@ async fn metrics(
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!("moorline_tunnels").set(api.tunnels().count() as f64);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!("moorline_logins").set(api.0.parts.hosts.sessions().count() as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     if let Some(bytes) = resident_bytes() {
         metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
     }

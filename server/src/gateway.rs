@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`connection`] | one SSH connection: who it is and what it may ask |
+//! | [`handshakes`] | how many log in at once, and of one address |
 //! | [`login`] | pure decisions about who may log in |
 //! | [`device`] | a device's tunnel: forwards, control channel, end |
 //! | [`client`] | what else a device's connection may ask: session channels, forward tunnels |
@@ -29,7 +30,7 @@ use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, SshId};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,6 +54,7 @@ mod connection;
 mod control;
 mod device;
 mod ending;
+mod handshakes;
 mod host_login;
 mod login;
 mod operator;
@@ -64,6 +66,7 @@ mod upstream;
 mod window;
 
 use connection::Connection;
+use handshakes::{Handshakes, Turn};
 pub(crate) use private_key::read_private_key;
 use socket::Socket;
 
@@ -82,8 +85,6 @@ const REKEY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait for the client's version text before it counts as a stock client.
 const IDENT_PATIENCE: Duration = Duration::from_millis(300);
-/// Connections that are not authenticated yet; what comes beyond waits in the backlog of the listener.
-const MAX_HANDSHAKES: usize = 512;
 /// Pause after a failed accept, so that a lack of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted.
@@ -152,7 +153,7 @@ struct Shared {
     gateway_key: Arc<PrivateKey>,
     for_agents: Arc<Config>,
     for_others: Arc<Config>,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Handshakes>,
     logins: LoginLimits,
     live: LiveSessions,
     doors: host_login::Doors,
@@ -196,7 +197,7 @@ impl Gateway {
             tunnels,
             ports,
             gateway_key: Arc::new(gateway_key),
-            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+            handshakes: Handshakes::new(),
             logins,
             live,
             doors: host_login::Doors::default(),
@@ -238,7 +239,7 @@ impl Gateway {
             .collect()
     }
 
-    /// Serves until `stop`, then tells the devices to come back, staggered, and ends.
+    /// Serves until `stop`, then ends the sessions of people, tells the devices to come back, staggered, and ends.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
             shared, listeners, ..
@@ -247,6 +248,7 @@ impl Gateway {
             .into_iter()
             .map(|listener| accept(shared.clone(), listener, stop.clone()));
         futures::future::join_all(accepting).await;
+        shared.live.end_all("server is stopping");
         shared.tunnels.drain();
         shared.tasks.close();
         if timeout(DRAIN_TIMEOUT, shared.tasks.wait()).await.is_err() {
@@ -263,12 +265,9 @@ impl Entry {
     /// Serves a connection as if the gateway had accepted it, with the same limits: waits while too many are not
     /// logged in yet. It ends with the gateway.
     pub async fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let Ok(permit) = self.0.handshakes.clone().acquire_owned().await else {
-            return;
-        };
-        let span = info_span!("ssh", %peer);
-        let connection = serve(self.0.clone(), stream, peer, permit);
-        self.0.tasks.spawn(connection.instrument(span));
+        if let Some(room) = self.0.handshakes.room().await {
+            take(&self.0, stream, peer, room);
+        }
     }
 }
 
@@ -345,7 +344,7 @@ fn server_config(
 
 async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
     loop {
-        let Ok(permit) = shared.handshakes.clone().acquire_owned().await else {
+        let Some(room) = shared.handshakes.room().await else {
             return;
         };
         let accepted = tokio::select! {
@@ -353,11 +352,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: CancellationTo
             () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let span = info_span!("ssh", %peer);
-                let connection = serve(shared.clone(), stream, peer, permit);
-                shared.tasks.spawn(connection.instrument(span));
-            }
+            Ok((stream, peer)) => take(&shared, stream, peer, room),
             Err(error) => {
                 warn!(%error, "accept SSH connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -366,12 +361,25 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: CancellationTo
     }
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) {
+/// Serves a connection once it is its turn.
+fn take(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
+    let Some(arrival) = shared.handshakes.arrive(peer.ip(), room) else {
+        debug!(%peer, "SSH connection closed: too many of its address log in");
+        return;
+    };
+    let shared = shared.clone();
+    let tasks = shared.tasks.clone();
+    let connection = async move {
+        match timeout(LOGIN_TIMEOUT, arrival.turn()).await {
+            // Boxed, so that one that waits takes little.
+            Ok(Some(turn)) => Box::pin(serve(shared, stream, peer, turn)).await,
+            Ok(None) | Err(_) => debug!("no turn to log in"),
+        }
+    };
+    tasks.spawn(connection.instrument(info_span!("ssh", %peer)));
+}
+
+async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, turn: Turn) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "set nodelay");
     }
@@ -381,7 +389,7 @@ async fn serve(
         shared.for_others.clone()
     };
     let (socket, life) = Socket::new(stream);
-    let (connection, ended) = Connection::new(shared.clone(), peer, life.clone(), permit);
+    let (connection, ended) = Connection::new(shared.clone(), peer, life.clone(), turn);
     let authenticated = ended.authenticated();
     let session = match timeout(
         LOGIN_TIMEOUT,

@@ -36,6 +36,9 @@ const AT_ONCE: usize = 64;
 /// How often the registry is asked for tasks that another process queued.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often it is tried to write down the end of a task, a second apart; then it is stale anyway.
+const END_TRIES: usize = 600;
+
 /// What the work on hosts needs. Cheap to clone.
 #[derive(Clone)]
 pub struct Hosts {
@@ -117,9 +120,6 @@ impl Hosts {
 
     /// Does tasks until `stop`. What runs then is left, and done anew at the next start.
     pub async fn run(self, stop: CancellationToken) {
-        if let Err(error) = self.registry.release_tasks(&self.place.node).await {
-            warn!(%error, "take up the tasks that were left");
-        }
         let reconcile = reconcile::run(self.clone(), stop.clone());
         tokio::join!(self.work(stop), reconcile);
     }
@@ -128,6 +128,7 @@ impl Hosts {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut running = JoinSet::new();
+        let mut released = false;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -136,6 +137,15 @@ impl Hosts {
                 () = stop.cancelled() => return,
             }
             while running.try_join_next().is_some() {}
+            if !released {
+                match self.registry.release_tasks(&self.place.node).await {
+                    Ok(_) => released = true,
+                    Err(error) => {
+                        warn!(%error, "take up the tasks that were left");
+                        continue;
+                    }
+                }
+            }
             let room = AT_ONCE.saturating_sub(running.len());
             match self.registry.claim_tasks(&self.place.node, room).await {
                 Ok(tasks) => {
@@ -160,12 +170,21 @@ impl Hosts {
                 info!(task = %task.id, kind, code, message, "task failed");
             }
         }
-        // A stale one is failed by and by, should this not get through.
-        if let Err(error) = self.registry.end_task(&task, end).await {
-            warn!(%error, task = %task.id, "write down end of task");
-        }
+        self.write_end(&task, end).await;
         self.changed();
         self.task_queued();
+    }
+
+    /// Writes down how a task ended, also when the registry does not answer for a while: no other task of its host
+    /// begins before. A stale one is failed by and by, should this not get through.
+    async fn write_end(&self, task: &Task, end: TaskEnd) {
+        for _ in 0..END_TRIES {
+            match self.registry.end_task(task, end.clone()).await {
+                Ok(_) => return,
+                Err(error) => warn!(%error, task = %task.id, "write down end of task"),
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     async fn act(&self, task: &Task) -> Result<TaskEnd, Failure> {

@@ -5,7 +5,7 @@
 //!
 //! *Invariant:* what is decided here is only whether a login goes on; who it is was decided where it began.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,9 @@ use tracing::warn;
 
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Host, HostId, HostStatus, User, UserId, UserStatus};
+use crate::registry::model::{
+    AccountId, Host, HostId, HostStatus, Timestamp, User, UserId, UserStatus,
+};
 
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -28,19 +30,23 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Hold {
     /// Who logged in, or whose host it is.
     pub user: UserId,
+    /// Another one means that the user's password was changed; `None` where no password was needed.
+    pub token_version: Option<i64>,
+    /// Fingerprint of the key that opened it; it has to stay one of the user's.
+    pub key: Option<String>,
     /// The host, with what it looked like then; `None` for an operator's own login.
     pub host: Option<HostHold>,
 }
 
-/// How a host and its owner stood when somebody logged in to it.
+/// How a host stood when somebody logged in to it.
 #[derive(Clone, Debug)]
 pub struct HostHold {
     /// The host.
     pub id: HostId,
-    /// Another one means that the owner's password was changed.
-    pub token_version: i64,
-    /// Another one means that the entry password was changed.
-    pub entry_password_hash: Secret<String>,
+    /// Whose it is.
+    pub owner: UserId,
+    /// Another one means that the entry password was changed; `None` for an administrator, who does not need it.
+    pub entry_password_hash: Option<Secret<String>>,
 }
 
 impl Hold {
@@ -49,18 +55,58 @@ impl Hold {
     pub fn on_host(host: &Host, owner: &User) -> Self {
         Self {
             user: owner.id,
+            token_version: Some(owner.token_version),
+            key: None,
             host: Some(HostHold {
                 id: host.id,
-                token_version: owner.token_version,
-                entry_password_hash: host.entry_password_hash.clone(),
+                owner: owner.id,
+                entry_password_hash: Some(host.entry_password_hash.clone()),
             }),
         }
     }
 
-    /// That of a user alone.
+    /// That of somebody else's host and an administrator, as they are now.
     #[must_use]
-    pub const fn on_user(user: UserId) -> Self {
-        Self { user, host: None }
+    pub fn on_host_of_another(host: &Host, administrator: &User) -> Self {
+        Self {
+            host: Some(HostHold {
+                id: host.id,
+                owner: host.user,
+                entry_password_hash: None,
+            }),
+            ..Self::on_user(administrator)
+        }
+    }
+
+    /// That of a user who logged in by password or token.
+    #[must_use]
+    pub const fn on_user(user: &User) -> Self {
+        Self {
+            user: user.id,
+            token_version: Some(user.token_version),
+            key: None,
+            host: None,
+        }
+    }
+
+    /// That of a user who logged in by key.
+    #[must_use]
+    pub const fn on_key_of(user: &User, fingerprint: String) -> Self {
+        Self {
+            user: user.id,
+            token_version: None,
+            key: Some(fingerprint),
+            host: None,
+        }
+    }
+
+    /// The same, opened by a key.
+    #[must_use]
+    pub fn by_key(self, fingerprint: Option<String>) -> Self {
+        Self {
+            key: fingerprint,
+            ..self
+        }
     }
 }
 
@@ -171,17 +217,31 @@ impl LiveSessions {
             .collect();
         hosts.sort_unstable();
         hosts.dedup();
-        let users = registry.users_by_id(&users).await?;
-        let hosts = registry.hosts_by_id(&hosts).await?;
-        let users: HashMap<UserId, User> = users.into_iter().map(|user| (user.id, user)).collect();
-        let hosts: HashMap<HostId, Host> = hosts.into_iter().map(|host| (host.id, host)).collect();
+        let keyed = holds.iter().filter(|(_, hold)| hold.key.is_some());
+        let mut keyed: Vec<UserId> = keyed.map(|(_, hold)| hold.user).collect();
+        keyed.sort_unstable();
+        keyed.dedup();
+        let known = Known::of(registry, &users, &hosts, &keyed).await?;
         for (number, hold) in holds {
-            let host = hold.host.as_ref().and_then(|hold| hosts.get(&hold.id));
-            if let Some(reason) = judge(&hold, users.get(&hold.user), host) {
+            if let Some(reason) = judge(&hold, &known, Timestamp::now()) {
                 self.end(number, reason);
             }
         }
         Ok(())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.0.table).len()
+    }
+
+    /// Ends all of them.
+    pub fn end_all(&self, reason: &'static str) {
+        let numbers: Vec<u64> = lock(&self.0.table).keys().copied().collect();
+        for number in numbers {
+            self.end(number, reason);
+        }
     }
 
     fn end(&self, number: u64, reason: &'static str) {
@@ -200,9 +260,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a login may not go on, if so.
-fn judge(hold: &Hold, user: Option<&User>, host: Option<&Host>) -> Option<&'static str> {
-    let Some(user) = user else {
+/// What the registry knows of those that logins hang on.
+#[derive(Debug, Default)]
+struct Known {
+    users: HashMap<UserId, User>,
+    hosts: HashMap<HostId, Host>,
+    keys: HashSet<(UserId, String)>,
+    suspended: HashSet<AccountId>,
+}
+
+impl Known {
+    /// Of these users and hosts; keys of `keyed`.
+    async fn of(
+        registry: &Registry,
+        users: &[UserId],
+        hosts: &[HostId],
+        keyed: &[UserId],
+    ) -> Result<Self, RegistryError> {
+        let users = registry.users_by_id(users).await?;
+        let hosts = registry.hosts_by_id(hosts).await?;
+        Ok(Self {
+            users: users.into_iter().map(|user| (user.id, user)).collect(),
+            hosts: hosts.into_iter().map(|host| (host.id, host)).collect(),
+            keys: registry.inbound_keys_of(keyed).await?.into_iter().collect(),
+            suspended: registry.suspended_accounts().await?.into_iter().collect(),
+        })
+    }
+}
+
+/// Why a login may not go on at `now`, if so.
+fn judge(hold: &Hold, known: &Known, now: Timestamp) -> Option<&'static str> {
+    let Some(user) = known.users.get(&hold.user) else {
         return Some("user was deleted");
     };
     match user.status {
@@ -210,13 +298,27 @@ fn judge(hold: &Hold, user: Option<&User>, host: Option<&Host>) -> Option<&'stat
         UserStatus::Disabled => return Some("user was disabled"),
         UserStatus::Expired => return Some("user expired"),
     }
+    if user.expires_at.is_some_and(|end| end <= now) {
+        return Some("user expired");
+    }
+    if known.suspended.contains(&user.account) {
+        return Some("account was suspended");
+    }
+    let changed = hold.token_version.filter(|own| *own != user.token_version);
+    if changed.is_some() {
+        return Some("password was changed");
+    }
+    let key = hold.key.as_ref().map(|key| (user.id, key.clone()));
+    if key.is_some_and(|key| !known.keys.contains(&key)) {
+        return Some("key was removed");
+    }
     let hold = hold.host.as_ref()?;
-    let Some(host) = host.filter(|host| host.user == user.id) else {
+    let host = known.hosts.get(&hold.id);
+    let Some(host) = host.filter(|host| host.user == hold.owner) else {
         return Some("host was deleted");
     };
-    if user.token_version != hold.token_version
-        || host.entry_password_hash != hold.entry_password_hash
-    {
+    let entry = hold.entry_password_hash.as_ref();
+    if entry.is_some_and(|own| *own != host.entry_password_hash) {
         return Some("password was changed");
     }
     (host.status != HostStatus::Running).then_some("host was stopped")
@@ -226,7 +328,7 @@ fn judge(hold: &Hold, user: Option<&User>, host: Option<&Host>) -> Option<&'stat
 mod tests {
     use super::*;
     use crate::registry::model::{
-        AccessPolicy, AccountId, HostKind, HostLimits, HostWanted, Role, Timestamp,
+        AccessPolicy, HostKind, HostLimits, HostWanted, Role,
     };
 
     fn user() -> User {
@@ -278,62 +380,85 @@ mod tests {
     }
 
     fn hold() -> Hold {
-        Hold {
-            user: user().id,
-            host: Some(HostHold {
-                id: host().id,
-                token_version: 3,
-                entry_password_hash: Secret::new("one".into()),
-            }),
+        Hold::on_host(&host(), &user())
+    }
+
+    fn known(user: User, host: Host) -> Known {
+        Known {
+            keys: HashSet::from([(user.id, "SHA256:own".to_owned())]),
+            users: HashMap::from([(user.id, user)]),
+            hosts: HashMap::from([(host.id, host)]),
+            suspended: HashSet::new(),
         }
+    }
+
+    const NOW: Timestamp = Timestamp(1000);
+
+    /// How the login to the host, an operator's by password and by key, and an administrator's to the host of
+    /// somebody else go on.
+    fn judged(change: fn(&mut User, &mut Host)) -> [Option<&'static str>; 4] {
+        let (mut user, mut host) = (user(), host());
+        let holds = [
+            hold(),
+            Hold::on_user(&user),
+            Hold::on_key_of(&user, "SHA256:own".into()),
+            Hold::on_host_of_another(&host, &user),
+        ];
+        change(&mut user, &mut host);
+        let known = known(user, host);
+        holds.map(|hold| judge(&hold, &known, NOW))
     }
 
     #[test]
     fn each_change_that_closes_a_host_ends_its_logins() {
-        let own = Hold {
-            host: None,
-            ..hold()
-        };
-        assert_eq!(judge(&hold(), Some(&user()), Some(&host())), None);
-        assert_eq!(judge(&own, Some(&user()), None), None);
-        let with_user = |change: fn(&mut User)| {
-            let mut user = user();
-            change(&mut user);
-            let judged = |hold: &Hold| judge(hold, Some(&user), Some(&host()));
-            (judged(&hold()), judged(&own))
-        };
-        let with_host = |change: fn(&mut Host)| {
-            let mut host = host();
-            change(&mut host);
-            judge(&hold(), Some(&user()), Some(&host))
-        };
-        let disabled = Some("user was disabled");
-        assert_eq!(
-            with_user(|user| user.status = UserStatus::Disabled),
-            (disabled, disabled)
-        );
-        let expired = Some("user expired");
-        assert_eq!(
-            with_user(|user| user.status = UserStatus::Expired),
-            (expired, expired)
-        );
+        assert_eq!(judged(|_, _| {}), [None; 4]);
+        let all = |reason| [Some(reason); 4];
+        let disabled = judged(|user, _| user.status = UserStatus::Disabled);
+        assert_eq!(disabled, all("user was disabled"));
+        let expired = judged(|user, _| user.status = UserStatus::Expired);
+        assert_eq!(expired, all("user expired"));
+        let over = judged(|user, _| user.expires_at = Some(NOW));
+        assert_eq!(over, all("user expired"), "before anybody wrote it down");
+        let later = judged(|user, _| user.expires_at = Some(Timestamp(NOW.0 + 1)));
+        assert_eq!(later, [None; 4]);
         let changed = Some("password was changed");
-        assert_eq!(with_user(|user| user.token_version += 1), (changed, None));
         assert_eq!(
-            with_host(|host| host.entry_password_hash = Secret::new("two".into())),
-            changed
+            judged(|user, _| user.token_version += 1),
+            [changed, changed, None, changed]
+        );
+        assert_eq!(
+            judged(|_, host| host.entry_password_hash = Secret::new("two".into())),
+            [changed, None, None, None]
         );
         let stopped = Some("host was stopped");
-        assert_eq!(with_host(|host| host.status = HostStatus::Stopped), stopped);
-        assert_eq!(with_host(|host| host.status = HostStatus::Failed), stopped);
-        assert_eq!(
-            judge(&hold(), None, Some(&host())),
-            Some("user was deleted")
-        );
-        assert_eq!(
-            judge(&hold(), Some(&user()), None),
-            Some("host was deleted")
-        );
+        for change in [
+            |_: &mut User, host: &mut Host| host.status = HostStatus::Stopped,
+            |_: &mut User, host: &mut Host| host.status = HostStatus::Failed,
+        ] {
+            assert_eq!(judged(change), [stopped, None, None, stopped]);
+        }
+        let nobody = Known::default();
+        assert_eq!(judge(&hold(), &nobody, NOW), Some("user was deleted"));
+        let mut no_host = known(user(), host());
+        no_host.hosts.clear();
+        assert_eq!(judge(&hold(), &no_host, NOW), Some("host was deleted"));
+        let mut suspended = known(user(), host());
+        suspended.suspended.insert(user().account);
+        let reason = Some("account was suspended");
+        assert_eq!(judge(&hold(), &suspended, NOW), reason);
+    }
+
+    #[test]
+    fn a_key_that_is_removed_ends_what_it_opened() {
+        let known = known(user(), host());
+        let by = |key: &str| {
+            let hold = hold().by_key(Some(key.to_owned()));
+            judge(&hold, &known, NOW)
+        };
+        assert_eq!(by("SHA256:own"), None);
+        assert_eq!(by("SHA256:other"), Some("key was removed"));
+        let operators = Hold::on_key_of(&user(), "SHA256:other".into());
+        assert_eq!(judge(&operators, &known, NOW), Some("key was removed"));
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ use crate::registry::model::Timestamp;
 /// Failures a minute, per source address and per user.
 pub const FAILURES_PER_MINUTE: u32 = 10;
 
+/// Characters of what was typed that tell whose budget it is; names are shorter.
+const MAX_COUNTED_CHARS: usize = 64;
 const WINDOW: Duration = Duration::from_secs(60);
 /// After so long one failure is forgotten.
 const STEP: Duration = Duration::from_secs(6);
@@ -60,6 +62,8 @@ impl LoginLimits {
     /// [`Exceeded`] when address or user failed too often; the password must not be looked at then.
     pub async fn begin(&self, address: IpAddr, user: &str) -> Result<Attempt, Exceeded> {
         let address = address_key(address);
+        // What was typed may be as long as a request: no name is so long, and the table holds many of them.
+        let user: String = user.chars().take(MAX_COUNTED_CHARS).collect();
         let user = user.to_lowercase();
         self.check_kept(ADDRESS, &address.to_string()).await?;
         self.check_kept(USER, &user).await?;
@@ -160,6 +164,14 @@ mod tests {
         assert!(limits.begin(address(1), "berta").await.is_err(), "address");
         assert!(limits.begin(address(2), "anna").await.is_err(), "user");
         assert!(limits.begin(address(2), "berta").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_was_typed_takes_little_memory() {
+        let limits = Kept::new().limits().await;
+        let typed = "n".repeat(1 << 20);
+        let attempt = limits.begin(address(1), &typed).await.unwrap();
+        assert!(attempt.user.len() <= 4 * MAX_COUNTED_CHARS);
     }
 
     #[tokio::test]

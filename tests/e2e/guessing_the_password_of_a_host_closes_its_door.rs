@@ -52,6 +52,27 @@ fn guessing_the_password_of_a_host_closes_its_door() {
 }
 
 #[test]
+fn guesses_at_once_are_no_more_than_guesses_in_turn() {
+    let lodger = Lodger::with_device("rushed");
+    let known_hosts = lodger.ssh();
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let guesses: Vec<_> = (1..=40)
+            .map(|last| {
+                let from = format!("BindAddress=127.0.5.{last}");
+                let ssh = known_hosts.clone().password("guess").option(&from);
+                scope.spawn(move || ssh.run("true"))
+            })
+            .collect();
+        guesses
+            .into_iter()
+            .map(|guess| guess.join().unwrap())
+            .collect()
+    });
+    let looked_at = answers.iter().filter(|done| not_taken(done)).count();
+    assert!((1..=10).contains(&looked_at), "{looked_at} were looked at");
+}
+
+#[test]
 fn a_connection_has_three_tries() {
     let lodger = Lodger::with_device("tried");
     let script = "import pty,os,sys,select\n\

@@ -32,12 +32,14 @@ mod guessing_the_password_of_a_host_closes_its_door;
 mod lodger;
 mod many_requests_at_once_meet_no_server_error;
 mod no_weak_algorithm_is_offered;
+mod one_address_does_not_take_every_handshake;
 mod one_device_is_the_same_on_every_surface;
 mod openport_client;
 #[path = "../../server/tests/registry_contract/postgres.rs"]
 mod postgres;
 mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
+mod sessions_end_with_the_credential_that_opened_them;
 mod sessions_on_a_host_end_with_what_they_hang_on;
 mod site;
 mod ssh_and_https_share_a_port;

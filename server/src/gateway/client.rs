@@ -12,8 +12,9 @@ use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
-use super::backlog::backlog;
+use super::backlog::{Room, backlog};
 use super::device::DeviceLink;
+use super::login;
 use super::relay;
 use crate::registry::model::{Device, DeviceId, Forward};
 use crate::tunnels::{ForwardTarget, Hold, Stream, TargetPort};
@@ -35,6 +36,7 @@ pub(super) struct Client {
     hold: Hold,
     sessions: Sessions,
     streams: Arc<Semaphore>,
+    waiting: Room,
 }
 
 impl Client {
@@ -44,6 +46,7 @@ impl Client {
             hold,
             sessions: Sessions::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            waiting: Room::new(),
         }
     }
 
@@ -154,7 +157,7 @@ impl Client {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return;
         };
-        let link = self.link.clone();
+        let (link, waiting) = (self.link.clone(), self.waiting.clone());
         self.link.spawn(async move {
             let _permit = permit;
             let (device, forward) = match link.reachable(port).await {
@@ -168,7 +171,8 @@ impl Client {
             match link.open_stream(device, &forward).await {
                 Some(stream) => {
                     reply.accept().await;
-                    link.relay(channel, stream, device, &forward).await;
+                    let through = (stream, waiting);
+                    link.relay(channel, through, device, &forward).await;
                 }
                 None => reply.reject(ChannelOpenFailure::ConnectFailed).await,
             }
@@ -204,7 +208,10 @@ impl DeviceLink {
             .await
             .inspect_err(|error| warn!(%error, "look up port of forward tunnel"))
             .ok()?;
-        let allowed = |caller: Device, device: &Device| device.reached_by(&caller);
+        let allowed = |caller: Device, device: &Device| {
+            let active = login::judge_state(caller.state).is_ok();
+            active && self.is_by_key_of(&caller) && device.reached_by(&caller)
+        };
         let (device, forward) = found?;
         allowed(caller?, &device).then_some((device.id, forward))
     }
@@ -223,14 +230,14 @@ impl DeviceLink {
     async fn relay(
         &self,
         channel: Channel<Msg>,
-        stream: Stream,
+        (stream, waiting): (Stream, Room),
         device: DeviceId,
         forward: &Forward,
     ) {
         let traffic = self.shared().ports.traffic();
         let counter = traffic.counter(device, forward.id);
         let (read, write) = channel.split();
-        let (pump, backlog) = backlog(read);
+        let (pump, backlog) = backlog(read, &waiting);
         let carry = async {
             relay::carry(stream, backlog, &write, &*counter).await;
             // The client may be gone already.

@@ -10,13 +10,14 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Shared;
+use super::backlog::Room;
 use super::client::Client;
 use super::device::DeviceLink;
+use super::handshakes::Turn;
 use super::host_login::{self, HostLogin};
 use super::login::Login;
 use super::operator::{Goal, Operator, OperatorLogin};
@@ -37,7 +38,7 @@ pub(super) struct Connection {
     peer: SocketAddr,
     life: Arc<Life>,
     /// Given back when authenticated.
-    handshake: Option<OwnedSemaphorePermit>,
+    handshake: Option<Turn>,
     accepted: Option<Accepted>,
     /// Failed logins under the name of a host.
     tries: u32,
@@ -47,8 +48,17 @@ pub(super) struct Connection {
 
 enum Accepted {
     Device(Box<Device>, Hold),
-    Operator(Box<User>, String),
+    Operator(Box<OperatorEntry>),
     Host(Box<HostLogin>),
+}
+
+/// An operator who may come in.
+struct OperatorEntry {
+    user: User,
+    /// What the login hangs on.
+    hold: LoginHold,
+    /// A device, or the user's own name.
+    name: String,
 }
 
 enum Phase {
@@ -85,7 +95,7 @@ impl Connection {
         shared: Arc<Shared>,
         peer: SocketAddr,
         life: Arc<Life>,
-        handshake: OwnedSemaphorePermit,
+        handshake: Turn,
     ) -> (Self, Arc<Ended>) {
         let ended = Arc::new(Ended::default());
         let connection = Self {
@@ -217,10 +227,10 @@ impl Handler for Connection {
                 self.ended.device.get_or_init(|| link.clone());
                 self.phase = Phase::Device(Client::new(link, hold));
             }
-            Some(Accepted::Operator(user, device_name)) => {
-                info!(user = %user.username, device = %device_name, "operator logged in");
-                let hold = LoginHold::on_user(user.id);
-                self.enter(*user, Goal::Device(device_name), hold, session);
+            Some(Accepted::Operator(entry)) => {
+                let OperatorEntry { user, hold, name } = *entry;
+                info!(user = %user.username, device = %name, "operator logged in");
+                self.enter(user, Goal::Device(name), hold, session);
             }
             Some(Accepted::Host(login)) => {
                 info!(user = %login.owner.username, host = %login.host.short_id, "logged in to host");
@@ -430,6 +440,7 @@ impl Connection {
             peer: self.peer,
             handle: session.handle(),
             live,
+            waiting: Room::new(),
         }));
     }
 

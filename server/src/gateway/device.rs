@@ -22,7 +22,7 @@ use super::control::{Echoes, Lines, speak};
 use super::socket::Life;
 use super::window::STREAM_CREDIT_BYTES;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Device, DeviceId, Forward, Timestamp};
+use crate::registry::model::{Device, DeviceId, Forward, PublicKey, Timestamp};
 use crate::tunnels::{Carrier, Cut, Hold, OpenError, OpenForward, Pulse, Stream};
 
 mod forwards;
@@ -46,6 +46,8 @@ const MAX_HOST_KEYS: usize = 8;
 pub(super) struct DeviceLink {
     shared: Arc<Shared>,
     device: DeviceId,
+    /// The key that it logged in with.
+    key: Option<PublicKey>,
     name: String,
     peer: SocketAddr,
     handle: Handle,
@@ -81,6 +83,7 @@ impl DeviceLink {
     ) -> Arc<Self> {
         let link = Arc::new(Self {
             device: device.id,
+            key: device.public_key.clone(),
             name: device.name.clone(),
             peer,
             handle,
@@ -111,6 +114,13 @@ impl DeviceLink {
 
     pub(super) const fn device(&self) -> DeviceId {
         self.device
+    }
+
+    /// Whether `device` still has the key that this connection proved; it may have got another one while the
+    /// connection was logging in, when there was nothing to cut yet.
+    pub(super) fn is_by_key_of(&self, device: &Device) -> bool {
+        let canonical = |key: &PublicKey| key.canonical.clone();
+        self.key.as_ref().map(canonical) == device.public_key.as_ref().map(canonical)
     }
 
     pub(super) fn name(&self) -> &str {

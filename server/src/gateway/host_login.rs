@@ -67,12 +67,14 @@ pub(super) struct HostLogin {
     pub(super) host: Host,
     /// Whose it is.
     pub(super) owner: User,
+    /// Fingerprint of the key that opened it, where it was a key.
+    pub(super) key: Option<String>,
 }
 
 impl HostLogin {
     /// What the login hangs on.
     pub(super) fn hold(&self) -> Hold {
-        Hold::on_host(&self.host, &self.owner)
+        Hold::on_host(&self.host, &self.owner).by_key(self.key.clone())
     }
 }
 
@@ -93,20 +95,31 @@ struct Table {
     closed_until: HashMap<Subject, Instant>,
 }
 
+impl Table {
+    fn closed(&self, subject: &Subject, now: Instant) -> bool {
+        let until = self.closed_until.get(subject);
+        until.is_some_and(|until| now < *until)
+    }
+}
+
 impl Doors {
     /// Whether further connections from that address, or to that host, are closed.
     pub(super) fn closed(&self, address: IpAddr, short_id: &str, now: Instant) -> bool {
         let table = self.table();
-        subjects(address, short_id).iter().any(|subject| {
-            let until = table.closed_until.get(subject);
-            until.is_some_and(|until| now < *until)
-        })
+        let mut subjects = subjects(address, short_id).into_iter();
+        subjects.any(|subject| table.closed(&subject, now))
     }
 
-    /// A login failed.
-    pub(super) fn failed(&self, address: IpAddr, short_id: &str, now: Instant) {
+    /// A login failed. False when the door was closed meanwhile: it does not count, and must not be answered like one
+    /// that was looked at, so that many guesses at once are no more than as many in turn.
+    #[must_use]
+    pub(super) fn failed(&self, address: IpAddr, short_id: &str, now: Instant) -> bool {
         let mut table = self.table();
-        for subject in subjects(address, short_id) {
+        let subjects = subjects(address, short_id);
+        if subjects.iter().any(|subject| table.closed(subject, now)) {
+            return false;
+        }
+        for subject in subjects {
             table.failures.note(subject.clone(), now);
             if table.failures.count(&subject, now) < FAILURES {
                 continue;
@@ -118,6 +131,7 @@ impl Doors {
                 table.closed_until.insert(subject, now + CLOSED_FOR);
             }
         }
+        true
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -143,7 +157,11 @@ impl Shared {
             return Ok(None);
         };
         let owner = self.registry.user(host.user).await?;
-        Ok(owner.map(|owner| HostLogin { host, owner }))
+        Ok(owner.map(|owner| HostLogin {
+            host,
+            owner,
+            key: None,
+        }))
     }
 
     /// May anybody log in to that host now?
@@ -281,10 +299,11 @@ mod tests {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         for second in 0..9 {
-            doors.failed(one, "abc123", at(second));
+            assert!(doors.failed(one, "abc123", at(second)));
         }
         assert!(!doors.closed(one, "abc123", at(9)));
-        doors.failed(one, "abc123", at(9));
+        assert!(doors.failed(one, "abc123", at(9)));
+        assert!(!doors.failed(one, "abc123", at(9)), "the eleventh at once");
         assert!(doors.closed(one, "other1", at(10)), "the address");
         assert!(doors.closed(two, "abc123", at(10)), "the host");
         assert!(!doors.closed(two, "other1", at(10)));
@@ -293,7 +312,7 @@ mod tests {
         // Ten in more than a minute close nothing.
         let slow = Doors::default();
         for turn in 0..30 {
-            slow.failed(one, "abc123", at(7 * turn));
+            assert!(slow.failed(one, "abc123", at(7 * turn)));
         }
         assert!(!slow.closed(one, "abc123", at(7 * 30)));
     }

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 
 use super::Shared;
-use super::backlog::backlog;
+use super::backlog::{Room, backlog};
 use super::relay::{self, Relay};
 use crate::live_sessions::LiveSession;
 use crate::registry::model::{Device, HostId, User};
@@ -58,6 +58,8 @@ pub(super) struct OperatorLogin {
     pub(super) handle: Handle,
     /// Ended when the login may not go on.
     pub(super) live: Arc<LiveSession>,
+    /// For what waits on its channels.
+    pub(super) waiting: Room,
 }
 
 impl Operator {
@@ -109,7 +111,7 @@ impl OperatorLogin {
     async fn session(self: Arc<Self>, channel: Channel<Msg>, _permit: OwnedSemaphorePermit) {
         let id = channel.id();
         let (read, write) = channel.split();
-        let (pump, backlog) = backlog(read);
+        let (pump, backlog) = backlog(read, &self.waiting);
         let serve = async {
             match Box::pin(self.reach_session()).await {
                 Ok((target, upstream, audited)) => {
@@ -154,7 +156,7 @@ impl OperatorLogin {
         };
         reply.accept().await;
         let (read, write) = channel.split();
-        let (pump, backlog) = backlog(read);
+        let (pump, backlog) = backlog(read, &self.waiting);
         let carry = async {
             relay::carry(stream, backlog, &write, &audited.tap).await;
             write.close().await.unwrap_or_default();
@@ -183,7 +185,7 @@ impl OperatorLogin {
         };
         reply.accept().await;
         let (read, write) = channel.split();
-        let (pump, backlog) = backlog(read);
+        let (pump, backlog) = backlog(read, &self.waiting);
         let carry = async {
             let (channel, _connection) = upstream.split();
             relay::join(channel, backlog, &write, &audited.tap).await;

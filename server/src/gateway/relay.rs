@@ -18,6 +18,9 @@ use crate::tunnels::Stream;
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Exit status of a session that did not reach the device, as ssh itself would say it.
 const UNREACHED: u32 = 255;
+/// Environment variables of one session that are passed on, as many as OpenSSH takes; which of them count is for the
+/// device's sshd to say.
+const MAX_VARIABLES: usize = 128;
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
 
@@ -123,7 +126,14 @@ impl Relay<'_> {
 
     /// Operator to device, until the operator closes the channel.
     async fn to_device(&self, mut backlog: Backlog, up: &ChannelWriteHalf<client::Msg>) {
+        let mut variables = 0;
         while let Some(message) = backlog.next().await {
+            if matches!(message, ChannelMsg::SetEnv { .. }) {
+                variables += 1;
+                if variables > MAX_VARIABLES {
+                    continue;
+                }
+            }
             if !self.tap.operator_sent(&message).await {
                 break;
             }

@@ -77,6 +77,19 @@ impl Registry {
         Ok(rows.into_iter().map(Account::from).collect())
     }
 
+    /// The accounts that are suspended.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn suspended_accounts(&self) -> Result<Vec<AccountId>, RegistryError> {
+        let rows = account::Entity::find()
+            .filter(account::Column::Suspended.eq(true))
+            .all(&self.store.read)
+            .await
+            .attempt("list suspended accounts")?;
+        Ok(rows.into_iter().map(|row| AccountId(row.id)).collect())
+    }
+
     /// Makes an account.
     ///
     /// # Errors

@@ -236,17 +236,34 @@ impl Registry {
         Ok(done.rows_affected > 0)
     }
 
-    /// Keeps the hash of a password that is good for one login to this host until `expires_at`.
+    /// Keeps the hash of a password that is good for one login to this host until `expires_at`. False when `owner`,
+    /// who asked for it, is not its owner any more or was changed meanwhile so that their tokens were cut.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn add_one_time_password(
         &self,
         id: HostId,
+        owner: &User,
         password: &Secret<String>,
         expires_at: Timestamp,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let transaction = self.store.begin().await?;
+        let same = user::Entity::find_by_id(owner.id.0)
+            .filter(user::Column::TokenVersion.eq(owner.token_version))
+            .lock_shared()
+            .one(&transaction)
+            .await
+            .attempt("read owner of host")?;
+        let owned = host::Entity::find_by_id(id.0)
+            .filter(host::Column::UserId.eq(owner.id.0))
+            .lock_shared()
+            .one(&transaction)
+            .await
+            .attempt("read host")?;
+        if same.is_none() || owned.is_none() {
+            return Ok(false);
+        }
         one_time_password::Entity::delete_many()
             .filter(one_time_password::Column::ExpiresAt.lte(Timestamp::now().0))
             .exec(&transaction)
@@ -274,7 +291,8 @@ impl Registry {
             .exec_without_returning(&transaction)
             .await
             .attempt("keep one-time password")?;
-        transaction.commit().await.attempt("keep one-time password")
+        transaction.commit().await.attempt("keep one-time password")?;
+        Ok(true)
     }
 
     /// Whether `password` is good for a login to this host now; from then on it is not.

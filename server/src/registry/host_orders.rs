@@ -107,7 +107,8 @@ async fn bind(
     Ok(())
 }
 
-async fn cancel_waiting(
+/// What waits for a host is not done any more.
+pub(super) async fn cancel_waiting(
     transaction: &DatabaseTransaction,
     id: HostId,
 ) -> Result<(), RegistryError> {

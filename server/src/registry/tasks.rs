@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, ConnectionTrait as _};
 use sea_orm::{DatabaseTransaction, EntityTrait as _, FromQueryResult as _, PaginatorTrait as _};
 use sea_orm::{QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement};
@@ -22,6 +22,10 @@ use super::model::{
 
 /// Tasks of one host that wait at once; an action takes half a minute at most.
 const MAX_WAITING: u64 = 32;
+/// Those that others than administrators may leave waiting, so that what they ask for keeps no administrator out.
+const MAX_WAITING_OF_USERS: u64 = 16;
+/// [`Task::requested_by`] of administrators.
+const ADMIN: &str = "admin";
 /// Tasks that are listed (control contract section 2).
 const LISTED: u64 = 1000;
 /// Longest error message that is kept, in characters.
@@ -87,7 +91,12 @@ impl Registry {
             .count(&transaction)
             .await
             .attempt("count tasks of host")?;
-        if waiting >= MAX_WAITING {
+        let most = if requested_by == ADMIN {
+            MAX_WAITING
+        } else {
+            MAX_WAITING_OF_USERS
+        };
+        if waiting >= most {
             return Err(QueueTaskError::Full);
         }
         want(&transaction, id, kind).await?;
@@ -229,7 +238,8 @@ impl Registry {
         Ok(true)
     }
 
-    /// Fails tasks that nobody touched for `threshold`, with their hosts, and gives them as they were.
+    /// Fails tasks that nobody touched for `threshold`, with their hosts, and gives them as they were. One that waits is
+    /// touched by each that begins or ends before it.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -242,6 +252,7 @@ impl Registry {
         let stale = task::Entity::find()
             .filter(task::Column::Status.is_in(open))
             .filter(task::Column::UpdatedAt.lt(before))
+            .filter(Expr::exists(touched_before(before)).not())
             .order_by_asc(task::Column::Number)
             .limit(LISTED)
             .lock_exclusive()
@@ -266,6 +277,20 @@ impl Registry {
         transaction.commit().await.attempt("fail stale tasks")?;
         stale.into_iter().map(Task::try_from).collect()
     }
+}
+
+/// Tasks of the same host that were queued before and touched since `since`.
+fn touched_before(since: i64) -> SelectStatement {
+    let earlier = Alias::new("earlier");
+    let column = |column: task::Column| Expr::col((Alias::new("earlier"), column));
+    let this = |column: task::Column| Expr::col((task::Entity, column));
+    Query::select()
+        .expr(Expr::value(1))
+        .from_as(task::Entity, earlier)
+        .and_where(column(task::Column::HostId).eq(this(task::Column::HostId)))
+        .and_where(column(task::Column::Number).lt(this(task::Column::Number)))
+        .and_where(column(task::Column::UpdatedAt).gte(since))
+        .to_owned()
 }
 
 /// Queues the stop of the hosts of users whose time is over, with an event each (control contract section 15).

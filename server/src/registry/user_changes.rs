@@ -1,12 +1,12 @@
 //! Changing, expiring and deleting users (control contract sections 4 and 15).
 
 use moorline_protocol::Secret;
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
 use sea_orm::{QueryOrder as _, QuerySelect as _, UpdateMany};
 
 use super::Registry;
-use super::entity::{event, host, task, user};
+use super::entity::{event, host, one_time_password, task, user};
 use super::error::{Attempt as _, ChangeUserError, RegistryError};
 use super::events::event_row;
 use super::model::{
@@ -35,7 +35,8 @@ impl Registry {
             .collect()
     }
 
-    /// Replaces the password hash; tokens given out before are refused from then on. False when there is no such user.
+    /// Replaces the password hash; tokens and one-time passwords given out before are refused from then on. False when
+    /// there is no such user.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -44,13 +45,16 @@ impl Registry {
         id: UserId,
         hash: Secret<String>,
     ) -> Result<bool, RegistryError> {
+        let transaction = self.store.begin().await?;
         let done = cut_tokens(user::Entity::update_many())
             .col_expr(user::Column::UpdatedAt, Expr::value(Timestamp::now().0))
             .col_expr(user::Column::PasswordHash, Expr::value(hash.into_exposed()))
             .filter(user::Column::Id.eq(id.0))
-            .exec(&self.store.write)
+            .exec(&transaction)
             .await
             .attempt("set password")?;
+        end_one_time_passwords(&transaction, id).await?;
+        transaction.commit().await.attempt("set password")?;
         Ok(done.rows_affected > 0)
     }
 
@@ -73,6 +77,7 @@ impl Registry {
             .col_expr(user::Column::Status, Expr::value(status.as_str()))
             .col_expr(user::Column::UpdatedAt, Expr::value(Timestamp::now().0));
         if status != UserStatus::Active {
+            end_one_time_passwords(&transaction, id).await?;
             update = cut_tokens(update);
         }
         changed(transaction, update, id).await
@@ -199,6 +204,24 @@ fn expiry_event(user: &User, now: Timestamp) -> event::ActiveModel {
         }),
     };
     event_row(new, now)
+}
+
+/// Ends the one-time passwords for the hosts of a user: they were given out for the password that the user had.
+async fn end_one_time_passwords(
+    transaction: &DatabaseTransaction,
+    id: UserId,
+) -> Result<(), RegistryError> {
+    let hosts = Query::select()
+        .column(host::Column::Id)
+        .from(host::Entity)
+        .and_where(host::Column::UserId.eq(id.0))
+        .to_owned();
+    one_time_password::Entity::delete_many()
+        .filter(one_time_password::Column::HostId.in_subquery(hosts))
+        .exec(transaction)
+        .await
+        .attempt("end one-time passwords")?;
+    Ok(())
 }
 
 /// Refuses the tokens that were given out before.

@@ -16,6 +16,8 @@ use super::model::{
 
 /// Keys that one user may have.
 const MAX_KEYS: u64 = 1000;
+/// Users named in one statement; databases limit them.
+const IDS_AT_ONCE: usize = 500;
 
 impl Registry {
     /// The keys of a user, oldest first.
@@ -31,6 +33,31 @@ impl Registry {
             .await
             .attempt("list user keys")?;
         rows.into_iter().map(UserKey::try_from).collect()
+    }
+
+    /// The keys that these users may log in with, by fingerprint.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn inbound_keys_of(
+        &self,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, String)>, RegistryError> {
+        let mut found = Vec::new();
+        for part in users.chunks(IDS_AT_ONCE) {
+            let rows: Vec<(Uuid, String)> = user_key::Entity::find()
+                .select_only()
+                .column(user_key::Column::UserId)
+                .column(user_key::Column::Fingerprint)
+                .filter(user_key::Column::UserId.is_in(part.iter().map(|id| id.0)))
+                .filter(user_key::Column::Purpose.eq(KeyPurpose::Inbound.as_str()))
+                .into_tuple()
+                .all(&self.store.read)
+                .await
+                .attempt("list keys of users")?;
+            found.extend(rows.into_iter().map(|(id, key)| (UserId(id), key)));
+        }
+        Ok(found)
     }
 
     /// The lowest state of this user's keys that one of their running container hosts has; `None` when none runs.

@@ -147,6 +147,20 @@ impl Registry {
             .transpose()
     }
 
+    /// The user of this short id, whatever others are called.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn user_by_short_id(&self, short_id: &str) -> Result<Option<User>, RegistryError> {
+        user::Entity::find()
+            .filter(user::Column::ShortId.eq(short_id))
+            .one(&self.store.read)
+            .await
+            .attempt("read user")?
+            .map(User::try_from)
+            .transpose()
+    }
+
     /// Who may log in with `key`.
     ///
     /// # Errors

@@ -107,6 +107,68 @@ pub(crate) async fn a_password_for_one_login_is_given(world: &World<'_>) {
     line.down().await;
 }
 
+pub(crate) async fn a_name_is_no_short_id_of_another(world: &World<'_>) {
+    let short_id = world.user.user.short_id.clone();
+    let (admin, account) = (&world.stranger, world.stranger.user.account);
+    // The administrator of another account calls somebody like the short id of the user here.
+    let body = json!({"username": short_id, "password": "their password"});
+    let made = world
+        .ask(&admin.token, "POST", "/v1/admin/users", &body)
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_ne!(account, world.user.user.account);
+    let own = enter(world, &short_id, PASSWORD).await;
+    assert_eq!(own.status, 404, "{}", own.body);
+    assert_eq!(own.json()["status"], "no_host");
+    let theirs = enter(world, &short_id, "their password").await;
+    refused(&theirs, 401, "invalid credentials");
+}
+
+pub(crate) async fn a_password_for_one_login_dies_with_the_users(world: &World<'_>) {
+    let (device, host) = device_host(world).await;
+    let line = Line::of(world, &device).await;
+    line.up().await;
+    let started = ended(world, &act(world, &host, "start").await).await;
+    assert_eq!(started["status"], "succeeded");
+    let registry = &world.bed.registry;
+    let user = format!("/v1/admin/users/{}", world.user.user.id);
+    let given = async || {
+        let reply = enter(world, &host.short_id, PASSWORD).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        moorline_protocol::Secret::new(text(&reply.json(), "ssh_pass"))
+    };
+    let good = async |one: &moorline_protocol::Secret<String>| {
+        let taken = registry.take_one_time_password(host.host_id(), one).await;
+        taken.unwrap()
+    };
+    assert!(good(&given().await).await);
+    // Another login password: whoever knew the old one is out.
+    let one = given().await;
+    let body = json!({"new_password": PASSWORD});
+    let path = format!("{user}/rotate-password");
+    assert_eq!(world.post(&path, body).await.status, 200);
+    assert!(!good(&one).await);
+    // Disabled, and taken back.
+    let one = given().await;
+    for status in ["disabled", "active"] {
+        let changed = world.patch(&user, json!({"status": status})).await;
+        assert_eq!(changed.status, 200, "{}", changed.body);
+    }
+    assert!(!good(&one).await);
+    // One that is asked for while the password changes is not given.
+    let before = registry.user(world.user.user.id).await.unwrap().unwrap();
+    let body = json!({"new_password": PASSWORD});
+    assert_eq!(world.post(&path, body).await.status, 200);
+    let late = moorline_protocol::Secret::new("late".to_owned());
+    let until = Timestamp::now().after(std::time::Duration::from_secs(120));
+    let kept = registry
+        .add_one_time_password(host.host_id(), &before, &late, until)
+        .await;
+    assert!(!kept.unwrap());
+    assert!(!good(&late).await);
+    line.down().await;
+}
+
 pub(crate) async fn every_refusal_has_its_text(world: &World<'_>) {
     let id = world.user.user.short_id.clone();
     for body in [Value::Null, json!({}), json!({"password": ""})] {

@@ -3,7 +3,8 @@
 use moorline_server::registry::model::Role;
 use serde_json::{Value, json};
 
-use crate::place::{HOSTS, Made, make};
+use crate::line::Line;
+use crate::place::{HOSTS, Made, act, device_host, make, task, until};
 use crate::world::{World, person, refused};
 
 /// Every call about hosts that needs an administrator, and what it answers when the host is another account's: `None`
@@ -178,4 +179,33 @@ pub(crate) async fn another_user_is_forbidden(world: &World<'_>) {
         .await;
     assert_eq!(reply.json(), json!({"hosts": []}));
     assert_eq!(everything(world).await, before);
+}
+
+pub(crate) async fn a_device_that_moves_is_nobodys_host(world: &World<'_>) {
+    let (device, host) = device_host(world).await;
+    Line::of(world, &device).await;
+    let start = act(world, &host, "start").await;
+    until(world, &start, "running").await;
+    let stop = act(world, &host, "stop").await;
+    let registry = &world.bed.registry;
+    let id = moorline_server::registry::model::DeviceId(device.parse().unwrap());
+    let key = registry.device(id).await.unwrap().unwrap().public_key;
+    // Its new owner registers its key.
+    let account = world.stranger.user.account;
+    let linked = registry.link_key(account, key.unwrap(), None).await.unwrap();
+    assert_eq!(linked.from, Some(world.bed.account));
+    refused(&world.get(&host.path()).await, 404, "host not found");
+    let found = registry.host_by_short_id(&host.short_id).await.unwrap();
+    assert!(found.is_none(), "{found:?}");
+    assert_eq!(task(world, &stop).await["status"], "canceled");
+    let wish = json!({"user_id": world.user.user.id.to_string(), "device_id": device});
+    refused(&world.post(HOSTS, wish).await, 404, "device not found");
+    // A host of its own account it stays, when its key is registered there again.
+    let (device, host) = device_host(world).await;
+    Line::of(world, &device).await;
+    let id = moorline_server::registry::model::DeviceId(device.parse().unwrap());
+    let key = registry.device(id).await.unwrap().unwrap().public_key;
+    let linked = registry.link_key(world.bed.account, key.unwrap(), None).await;
+    assert_eq!(linked.unwrap().from, None);
+    assert_eq!(world.get(&host.path()).await.status, 200);
 }

@@ -70,6 +70,8 @@ macro_rules! contract {
                 tasks::tasks_of_one_host_run_in_order,
                 tasks::waiting_tasks_go_with_their_host,
                 tasks::a_queue_has_its_end,
+                tasks::users_leave_room_for_administrators,
+                tasks::a_storm_ends_in_what_was_asked_last,
                 tasks::a_host_whose_tunnel_is_gone_is_stopped,
                 own::users_see_their_hosts,
                 own::users_rebuild_their_hosts,
@@ -78,6 +80,8 @@ macro_rules! contract {
                 bootstrap::a_start_that_fails_is_told,
                 entry::a_script_comes_for_any_id,
                 entry::a_password_for_one_login_is_given,
+                entry::a_name_is_no_short_id_of_another,
+                entry::a_password_for_one_login_dies_with_the_users,
                 entry::every_refusal_has_its_text,
                 desktop::every_request_is_guarded,
                 desktop::pages_and_websockets_come_through_the_tunnel,
@@ -86,6 +90,7 @@ macro_rules! contract {
                 isolation::users_reach_nothing_of_the_administrators,
                 isolation::another_account_is_as_if_it_were_not,
                 isolation::another_user_is_forbidden,
+                isolation::a_device_that_moves_is_nobodys_host,
             ]
         )
     };

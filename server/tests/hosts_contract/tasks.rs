@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::line::Line;
 use crate::place::{act, device_host, ended, make, status, task, until};
-use crate::world::{World, refused};
+use crate::world::{PASSWORD, World, refused, text};
 
 pub(crate) async fn tasks_of_one_host_run_in_order(world: &World<'_>) {
     let (device, host) = device_host(world).await;
@@ -82,6 +82,63 @@ pub(crate) async fn a_queue_has_its_end(world: &World<'_>) {
     let path = format!("{}/stop", host.path());
     let full = world.post(&path, Value::Null).await;
     refused(&full, 500, "queue action failed");
+    assert_eq!(world.delete(&host.path()).await.status, 200);
+}
+
+pub(crate) async fn users_leave_room_for_administrators(world: &World<'_>) {
+    let (_, host) = device_host(world).await;
+    let start = act(world, &host, "start").await;
+    until(world, &start, "running").await;
+    let path = format!("/v1/user/hosts/{}/rebuild", host.id);
+    let token = &world.user.token;
+    for _ in 0..16 {
+        let queued = world.ask(token, "POST", &path, &Value::Null).await;
+        assert_eq!(queued.status, 202, "{}", queued.body);
+    }
+    let full = world.ask(token, "POST", &path, &Value::Null).await;
+    refused(&full, 500, "queue action failed");
+    let body = json!({"username": world.user.user.username, "password": PASSWORD});
+    let full = world
+        .ask("", "POST", "/v1/bootstrap/sessions", &body)
+        .await;
+    assert_eq!((full.status, full.json()["error_code"].as_str()), (500, Some("start_failed")));
+    act(world, &host, "stop").await;
+    assert_eq!(world.delete(&host.path()).await.status, 200);
+}
+
+pub(crate) async fn a_storm_ends_in_what_was_asked_last(world: &World<'_>) {
+    let host = make(world, json!({})).await;
+    let path = |action: &str| format!("{}/{action}", host.path());
+    let mut tasks = Vec::new();
+    for round in 0..10 {
+        let actions = (0..20).map(|turn| ["start", "stop", "rebuild"][(round + turn) % 3]);
+        let asked = actions.map(|action| {
+            let path = path(action);
+            async move { world.post(&path, Value::Null).await }
+        });
+        for reply in futures::future::join_all(asked).await {
+            if reply.status == 202 {
+                tasks.push(text(&reply.json(), "task_id"));
+            } else {
+                refused(&reply, 500, "queue action failed");
+            }
+        }
+    }
+    assert!(tasks.len() > 32, "{} were queued", tasks.len());
+    // Starts of a container without an engine fail; a stop succeeds.
+    let last = loop {
+        let reply = world.post(&path("stop"), Value::Null).await;
+        if reply.status == 202 {
+            break text(&reply.json(), "task_id");
+        }
+        refused(&reply, 500, "queue action failed");
+    };
+    assert_eq!(ended(world, &last).await["status"], "succeeded");
+    assert_eq!(status(world, &host).await, "stopped");
+    for id in &tasks {
+        let end = text(&task(world, id).await, "status");
+        assert!(["succeeded", "failed"].contains(&end.as_str()), "{end}");
+    }
     assert_eq!(world.delete(&host.path()).await.status, 200);
 }
 

@@ -143,6 +143,23 @@ pub(crate) async fn tasks_that_nobody_touches_fail(bed: Bed) {
     assert_eq!(task.error_message, "task exceeded stale threshold");
     let now = bed.registry.host(host.id).await.unwrap().unwrap();
     assert_eq!(now.status, HostStatus::Failed);
+    // What waits behind others is touched by their ends.
+    let start = queue(&bed, &host, TaskKind::StartHost).await;
+    let stop = queue(&bed, &host, TaskKind::StopHost).await;
+    bed.sql("UPDATE tasks SET updated_at = updated_at - 700000000")
+        .await;
+    assert_eq!(claim(&bed.registry, "eu1").await, [start.number]);
+    let none = bed.registry.fail_stale_tasks(fresh).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
+    let done = TaskEnd::Done(HostStatus::Running);
+    assert!(bed.registry.end_task(&start, done).await.unwrap());
+    let none = bed.registry.fail_stale_tasks(fresh).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
+    bed.sql("UPDATE tasks SET updated_at = updated_at - 700000000")
+        .await;
+    let stale = bed.registry.fail_stale_tasks(fresh).await.unwrap();
+    let stale: Vec<i64> = stale.into_iter().map(|task| task.number).collect();
+    assert_eq!(stale, [stop.number]);
 }
 
 pub(crate) async fn a_one_time_password_opens_once_and_for_its_host(bed: Bed) {
@@ -154,11 +171,11 @@ pub(crate) async fn a_one_time_password_opens_once_and_for_its_host(bed: Bed) {
     let later = Timestamp::now().after(Duration::from_secs(120));
     let past = Timestamp(Timestamp::now().0 - 1);
     registry
-        .add_one_time_password(mine.id, &secret("one"), later)
+        .add_one_time_password(mine.id, &user, &secret("one"), later)
         .await
         .unwrap();
     registry
-        .add_one_time_password(mine.id, &secret("over"), past)
+        .add_one_time_password(mine.id, &user, &secret("over"), past)
         .await
         .unwrap();
     let take = async |host: &Host, text: &str| {
@@ -177,7 +194,7 @@ pub(crate) async fn a_one_time_password_opens_once_and_for_its_host(bed: Bed) {
         let until = later.after(Duration::from_secs(number));
         let text = format!("many {number}");
         registry
-            .add_one_time_password(mine.id, &secret(&text), until)
+            .add_one_time_password(mine.id, &user, &secret(&text), until)
             .await
             .unwrap();
     }

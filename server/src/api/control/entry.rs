@@ -108,9 +108,13 @@ pub(super) async fn auth(
     }
     let password = Secret::new(random::one_time_password());
     let until = Timestamp::now().after(GOOD_FOR);
-    api.registry()
-        .add_one_time_password(host.id, &password, until)
+    let kept = api
+        .registry()
+        .add_one_time_password(host.id, &user, &password, until)
         .await?;
+    if !kept {
+        return Err(Refusal::unauthorized("invalid credentials"));
+    }
     let identity = api.identity();
     let ready = Ready {
         ssh_user: &host.short_id,
@@ -130,8 +134,8 @@ async fn meant(api: &Api, id: &str) -> Result<Option<(User, Option<Host>)>, Refu
         let owner = registry.user(host.user).await?;
         return Ok(owner.map(|owner| (owner, Some(host))));
     }
-    let user = registry.user_by_login(id).await?;
-    let Some(user) = user.filter(|user| user.short_id == id) else {
+    // Not by name: somebody may be called like the short id of another.
+    let Some(user) = registry.user_by_short_id(id).await? else {
         return Ok(None);
     };
     let host = registry.main_host(user.id).await?;

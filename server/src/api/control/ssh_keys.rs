@@ -302,6 +302,7 @@ fn cleaned(label: &str) -> String {
 async fn delete(api: &Api, user: UserId, key: &str) -> Result<Response, Refusal> {
     let id = Uuid::try_parse(key).map_err(|_| KEY_NOT_FOUND)?;
     if api.registry().remove_user_key(user, id).await? {
+        api.0.parts.hosts.changed();
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
         Err(KEY_NOT_FOUND)

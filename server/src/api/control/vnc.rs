@@ -108,7 +108,7 @@ fn hold(caller: &User, host: &Host) -> Hold {
     if caller.id == host.user {
         Hold::on_host(host, caller)
     } else {
-        Hold::on_user(caller.id)
+        Hold::on_host_of_another(host, caller)
     }
 }
 

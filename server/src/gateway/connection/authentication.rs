@@ -11,9 +11,9 @@ use tracing::{info, warn};
 
 use super::super::login::{self, Login, Refusal};
 use super::super::{MAX_RECORDED_REFUSALS, host_login};
-use super::{Accepted, Connection};
+use super::{Accepted, Connection, LoginHold, OperatorEntry};
 use crate::registry::error::RegistryError;
-use crate::registry::model::{AccountId, NewEvent, PublicKey, Timestamp};
+use crate::registry::model::{AccountId, NewEvent, PublicKey, Timestamp, User};
 use crate::tunnels::Hold;
 
 impl Connection {
@@ -63,7 +63,10 @@ impl Connection {
                     }
                     let suspended = self.suspended(candidate.account).await?;
                     match login::judge_user(&candidate, suspended, Timestamp::now()) {
-                        Ok(()) => return Ok(Ok(Accepted::Operator(Box::new(candidate), name))),
+                        Ok(()) => {
+                            let hold = LoginHold::on_key_of(&candidate, key.fingerprint.clone());
+                            return Ok(Ok(operator(candidate, hold, name)));
+                        }
                         Err(reason) => refusal = reason,
                     }
                 }
@@ -121,7 +124,8 @@ impl Connection {
         attempt.succeeded();
         let suspended = self.suspended(user.account).await.map_err(unavailable)?;
         login::judge_user(&user, suspended, Timestamp::now())?;
-        Ok(Accepted::Operator(Box::new(user), name.to_owned()))
+        let hold = LoginHold::on_user(&user);
+        Ok(operator(user, hold, name.to_owned()))
     }
 
     /// Keeps who logs in, or says why not; `methods` may be tried after a refusal.
@@ -177,6 +181,10 @@ impl Connection {
             .unwrap_or_else(PoisonError::into_inner);
         recorded.admit(address, MAX_RECORDED_REFUSALS, Instant::now())
     }
+}
+
+fn operator(user: User, hold: LoginHold, name: String) -> Accepted {
+    Accepted::Operator(Box::new(OperatorEntry { user, hold, name }))
 }
 
 /// A device has its key and nothing else; operators may go on with a password.

@@ -69,7 +69,9 @@ impl Connection {
         let judged = match &login {
             Some(login) => {
                 let judged = self.shared.judge_host_key(login, key).await;
-                judged.map(|()| Accepted::Host(Box::new(login.clone())))
+                let key = Some(key.fingerprint.clone());
+                let login = login.clone();
+                judged.map(|()| Accepted::Host(Box::new(HostLogin { key, ..login })))
             }
             None => match self.judge_key(name, key).await {
                 Ok(judged) => judged,
@@ -101,6 +103,8 @@ impl Connection {
         judged: Result<Accepted, Refusal>,
     ) -> Auth {
         match judged {
+            // Others may have failed too often while this one was looked at.
+            Ok(_) if self.shut_out(name) => host_login::reject_for_good(),
             Ok(accepted) => {
                 self.accepted = Some(accepted);
                 Auth::Accept
@@ -108,7 +112,10 @@ impl Connection {
             Err(refusal) => {
                 self.tries += 1;
                 let doors = &self.shared.doors;
-                doors.failed(self.peer.ip(), name, Instant::now());
+                if !doors.failed(self.peer.ip(), name, Instant::now()) {
+                    self.shut_out(name);
+                    return host_login::reject_for_good();
+                }
                 self.shared
                     .host_refused(self.peer, name, login, refusal)
                     .await;

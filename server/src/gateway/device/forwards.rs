@@ -33,6 +33,9 @@ impl DeviceLink {
             "registry does not answer"
         })?;
         let device = device.ok_or("device is deleted")?;
+        if !self.is_by_key_of(&device) {
+            return Err(Refusal::WrongKey.reason());
+        }
         judge_state(device.state).map_err(Refusal::reason)?;
         if device.wanted == Wanted::Closed {
             return Err("closed by the operator");

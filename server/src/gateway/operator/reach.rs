@@ -141,6 +141,7 @@ impl OperatorLogin {
         let device = registry.device(device).await;
         let device = device
             .map_err(|error| unavailable(&error))?
+            .filter(|device| device.account == host.account)
             .ok_or_else(|| refused(Refusal::UnknownDevice))?;
         if device.state != DeviceState::Active {
             login::judge_state(device.state).map_err(refused)?;
@@ -164,7 +165,10 @@ impl OperatorLogin {
         let user = user
             .map_err(|error| unavailable(&error))?
             .ok_or_else(|| refused(Refusal::UserNotActive))?;
-        login::judge_user(&user, false, Timestamp::now()).map_err(refused)?;
+        let account = self.shared.registry.account(user.account).await;
+        let account = account.map_err(|error| unavailable(&error))?;
+        let suspended = account.is_none_or(|account| account.suspended);
+        login::judge_user(&user, suspended, Timestamp::now()).map_err(refused)?;
         Ok(user)
     }
 

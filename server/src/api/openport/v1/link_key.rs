@@ -55,6 +55,8 @@ async fn serve(api: &Api, peer: Peer, request: Request) -> Result<(), Failure> {
         .link_key(account.id, key.clone(), name)
         .await?;
     tracing::info!(device = %linked.device, account = account.id.0, "key registered");
+    // Whoever had the device as a host in its old account is out.
+    api.0.parts.hosts.changed();
     note(api, &key, &ClientFacts::parse(&form)).await
 }
 
