@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_client, api_key, audit, completions, device, egress, event, expose, host, key, key_binding,
-    link, login, logout, node, profile, session, ssh, ssh_config, task, user, version, whoami,
+    api_client, api_key, completions, device, egress, event, expose, forward, host, key,
+    key_binding, link, login, logout, node, profile, session, ssh, ssh_config, task, user, version,
+    whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
@@ -40,13 +41,13 @@ enum Command {
     #[command(subcommand)]
     Session(session::Command),
     #[command(subcommand)]
+    Forward(forward::Command),
+    #[command(subcommand)]
     Node(node::Command),
     #[command(subcommand)]
     Host(host::Command),
     #[command(subcommand)]
     Task(task::Command),
-    #[command(subcommand)]
-    Audit(audit::Command),
     #[command(subcommand)]
     Key(key::Command),
     Link(link::Arguments),
@@ -96,10 +97,10 @@ impl Arguments {
             Command::Profile(command) => profile::run(&context()?, command),
             Command::Device(command) => device::run(&context()?.session()?, command).await,
             Command::Session(command) => session::run(&context()?.session()?, command).await,
+            Command::Forward(command) => forward::run(&context()?.session()?, command).await,
             Command::Node(command) => node::run(&context()?.session()?, command).await,
             Command::Host(command) => host::run(&context()?.session()?, command).await,
             Command::Task(command) => task::run(&context()?.session()?, command).await,
-            Command::Audit(command) => audit::run(&context()?.session()?, command).await,
             Command::Key(command) => key::run(&context()?.session()?, command).await,
             Command::KeyBinding(command) => key_binding::run(&context()?.session()?, command).await,
             Command::Link(arguments) => link::run(context()?.session()?, arguments).await,
@@ -127,6 +128,25 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_are_right() {
+        let mut seen = 0;
+        for noun in [
+            "session", "forward", "user", "host", "egress", "event", "task",
+        ] {
+            let mut command = Arguments::command();
+            let noun = command.find_subcommand_mut(noun).unwrap();
+            let help = noun.render_help().to_string();
+            let (_, examples) = help.split_once("Examples:\n").unwrap();
+            for line in examples.lines().map(str::trim) {
+                let parsed = Arguments::try_parse_from(line.split_whitespace());
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                seen += 1;
+            }
+        }
+        assert!(seen >= 14, "{seen}");
     }
 
     #[test]

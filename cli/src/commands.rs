@@ -2,12 +2,12 @@
 
 pub(crate) mod api_client;
 pub(crate) mod api_key;
-pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod device;
 pub(crate) mod egress;
 pub(crate) mod event;
 pub(crate) mod expose;
+pub(crate) mod forward;
 pub(crate) mod host;
 pub(crate) mod key;
 pub(crate) mod key_binding;

@@ -25,6 +25,22 @@ pub(crate) fn parse_when(text: &str, now: SystemTime) -> Result<String, Failure>
         .map_err(|_| wrong())
 }
 
+/// The instant since when something is asked for: RFC 3339 in UTC, or so long ago, such as `24h`.
+pub(crate) fn parse_since(text: &str, now: SystemTime) -> Result<String, Failure> {
+    let wrong = || {
+        Failure::new(Exit::Usage, format!("read time {text}: not understood"))
+            .hint("write 2027-01-31T12:00:00Z, or how long ago, such as 24h or 30d")
+    };
+    let when = match humantime::parse_duration(text) {
+        Ok(ago) => now
+            .checked_sub(ago)
+            .filter(|when| *when >= SystemTime::UNIX_EPOCH),
+        Err(_) => humantime::parse_rfc3339(text).ok(),
+    };
+    let when = when.ok_or_else(wrong)?;
+    Ok(humantime::format_rfc3339_micros(when).to_string())
+}
+
 /// How long before `now` the instant `text` was, in one unit; `text` itself where it is not a time.
 pub(crate) fn ago(text: &str, now: SystemTime) -> String {
     let Ok(then) = humantime::parse_rfc3339(text) else {
@@ -61,6 +77,20 @@ mod tests {
                 Exit::Usage,
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn since_is_a_time_or_so_long_ago() {
+        for (text, expected) in [
+            ("24h", "2026-11-21T12:00:00.000000Z"),
+            ("2026-11-22T11:30:00.5Z", "2026-11-22T11:30:00.500000Z"),
+        ] {
+            assert_eq!(parse_since(text, noon()).unwrap(), expected);
+        }
+        for bad in ["", "yesterday", "100y", "-1h"] {
+            let refused = parse_since(bad, noon()).unwrap_err();
+            assert_eq!(refused.exit(), Exit::Usage, "{bad}");
         }
     }
 

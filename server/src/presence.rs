@@ -1,6 +1,6 @@
 //! Writes down, in batches, which devices gave a sign of life, when their tunnels came up and what they carried, and
 //! cuts the tunnels of devices that another process has blocked, closed or deleted: the `admin` commands work on the
-//! same database.
+//! same database. Whether recordings are demanded of a device is learned here too, and who was turned away by that.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::forward::Traffic;
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{DeviceId, Standing, Timestamp};
-use crate::tunnels::{Cut, Tunnels};
+use crate::registry::model::{DeviceId, NewEvent, Standing, Timestamp};
+use crate::tunnels::{Cut, Refusals, Tunnels};
 
 /// Time between two looks at how the connected devices stand.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -54,6 +54,11 @@ pub async fn run(registry: Registry, tunnels: Tunnels, traffic: Traffic, stop: C
         }
         if let Err(error) = cut_refused(&registry, &tunnels).await {
             warn!(%error, "look how the connected devices stand");
+        }
+        for refusals in tunnels.take_refusals() {
+            if let Err(error) = tell_refusals(&registry, refusals).await {
+                warn!(%error, "record refused ways");
+            }
         }
         if looks.is_multiple_of(LOOKS_PER_SWEEP) {
             let before = Timestamp(Timestamp::now().0 - EVENTS_KEPT_MICROS);
@@ -98,12 +103,58 @@ async fn cut_refused(registry: &Registry, tunnels: &Tunnels) -> Result<(), Regis
         .into_iter()
         .map(|(id, _)| id)
         .collect();
+    learn_recordings(registry, tunnels, &connected).await?;
     let standings = registry.standings(&connected).await?;
     let cuts = connected
         .into_iter()
         .filter_map(|id| Some((id, cut_for(id, &standings, tunnels)?)));
     join_all(cuts.map(|(id, cut)| tunnels.cut(id, cut))).await;
     Ok(())
+}
+
+/// Looks up of which of `devices` recordings are demanded, for the ways to them. The tunnels of a node follow a change
+/// that was made there at once, and one that was made elsewhere within [`LOOK_INTERVAL`].
+///
+/// # Errors
+/// [`RegistryError`]; then everything stays as it was.
+pub async fn learn_recordings(
+    registry: &Registry,
+    tunnels: &Tunnels,
+    devices: &[DeviceId],
+) -> Result<(), RegistryError> {
+    let look = tunnels.begin_look();
+    let demanded = registry.recordings_demanded(devices).await?;
+    tunnels.learn_recordings(look, devices, &demanded);
+    Ok(())
+}
+
+/// The same for one device, which has just connected or changed. While the registry does not answer, a device that
+/// was not connected before is reached by recorded sessions only.
+pub async fn learn_recording(registry: &Registry, tunnels: &Tunnels, device: DeviceId) {
+    if let Err(error) = learn_recordings(registry, tunnels, &[device]).await {
+        warn!(%device, %error, "look up whether recordings are demanded");
+    }
+}
+
+async fn tell_refusals(registry: &Registry, refusals: Refusals) -> Result<(), RegistryError> {
+    let Refusals { device, way, times } = refusals;
+    let Some(device) = registry.device(device).await? else {
+        return Ok(());
+    };
+    let way = way.as_str();
+    info!(device = %device.name, way, times, "way refused: recording is demanded");
+    let event = NewEvent {
+        account: Some(device.account),
+        device: Some(device.id),
+        user: None,
+        host: None,
+        task: None,
+        level: "warn",
+        kind: "device.way.refused",
+        message: format!("{}: {way} refused, recording is required", device.name),
+        metadata: serde_json::json!({ "name": device.name, "way": way, "times": times }),
+    };
+    registry.record_event(event).await
 }
 
 fn cut_for(

@@ -135,11 +135,14 @@ struct Head<'a> {
 }
 
 impl Recorder {
-    /// The terminal has this size now, columns and rows.
+    /// The terminal has this size now, columns and rows. A size with a zero in it says nothing (RFC 4254 section 6.2).
     ///
     /// # Errors
     /// [`RecordingError`].
     pub async fn resized(&mut self, columns: u32, rows: u32) -> Result<(), RecordingError> {
+        if columns == 0 || rows == 0 {
+            return Ok(());
+        }
         self.size = (columns, rows);
         if self.title.is_some() {
             return Ok(());
@@ -249,6 +252,7 @@ mod tests {
         };
         let mut recorder = recordings.create(id, title).await.unwrap();
         recorder.resized(100, 40).await.unwrap();
+        recorder.resized(0, 0).await.unwrap();
         recorder.output("gr\u{fc}n\r\n".as_bytes()).await.unwrap();
         let euro = "\u{20ac}".as_bytes();
         recorder.output(&euro[..2]).await.unwrap();

@@ -4,13 +4,14 @@
 //! |---|---|
 //! | [`carrier`] | what carries streams, and what may be asked of it |
 //! | [`stream`] | the byte stream that callers get |
+//! | [`ways`] | which ways to a device are open |
 //!
 //! *Invariant:* the newest tunnel wins (fencing): [`Tunnels::register`] displaces the older one of the device at once,
 //! [`Tunnels::open_forward`] the older one of that forward, and whatever the older one does later changes nothing,
 //! because every change names its generation.
 //! *Invariant:* nothing here knows SSH or HTTP; a tunnel is a [`Carrier`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +24,12 @@ use crate::registry::model::{DeviceId, ForwardId, Timestamp};
 
 mod carrier;
 pub mod stream;
+mod ways;
 
 pub use carrier::{Carrier, Cut, ForwardTarget, OpenError, OpenForward, Pulse, TargetPort};
 pub use stream::Stream;
+use ways::Ways;
+pub use ways::{Look, Recording, Refusals, Way};
 
 /// How long [`Tunnels::open_stream`] waits for a device that is connected but has not asked for its forward yet,
 /// as just after a takeover.
@@ -75,6 +79,8 @@ struct Shared {
     table: Mutex<HashMap<DeviceId, Vec<Tunnel>>>,
     /// When tunnels came up that [`Tunnels::take_ups`] has not told yet: at most one entry for each device.
     ups: Mutex<HashMap<DeviceId, Timestamp>>,
+    /// Its lock is taken last.
+    ways: Ways,
     last_generation: AtomicU64,
     changed: watch::Sender<u64>,
 }
@@ -84,6 +90,7 @@ impl Default for Shared {
         Self {
             table: Mutex::default(),
             ups: Mutex::default(),
+            ways: Ways::default(),
             last_generation: AtomicU64::new(0),
             changed: watch::Sender::new(0),
         }
@@ -146,6 +153,7 @@ impl Tunnels {
                 older.push(tunnels.remove(idle.unwrap_or(0)));
             }
             tunnels.push(tunnel);
+            self.shared.ways.connected(device);
             older
         };
         for tunnel in older {
@@ -166,6 +174,7 @@ impl Tunnels {
         });
         if last {
             table.remove(&device);
+            self.shared.ways.disconnected(device);
         }
         drop(table);
         self.touch();
@@ -244,16 +253,44 @@ impl Tunnels {
     /// Opens a byte stream to `target` as seen from `device`. Ends with the tunnel that carries it.
     ///
     /// # Errors
-    /// [`OpenError`]; a device that just connected is given a moment to ask for its forward.
+    /// [`OpenError`]; a device that just connected is given a moment to ask for its forward. A way that is closed stays
+    /// so, and one that is closed later ends the stream.
     pub async fn open_stream(
         &self,
         device: DeviceId,
         target: &ForwardTarget,
     ) -> Result<Stream, OpenError> {
         let (carrier, forward) = self.find(device, target.port).await?;
-        tokio::time::timeout(OPEN_TIMEOUT, carrier.open(forward, target.originator))
+        self.shared.ways.judge(device, target.way)?;
+        let stream = tokio::time::timeout(OPEN_TIMEOUT, carrier.open(forward, target.originator))
             .await
-            .unwrap_or(Err(OpenError::TimedOut))
+            .unwrap_or(Err(OpenError::TimedOut))?;
+        self.shared.ways.admit(device, target.way, &stream)?;
+        Ok(stream)
+    }
+
+    /// Begins to look up where recordings are demanded, for [`Self::learn_recordings`].
+    #[must_use]
+    pub fn begin_look(&self) -> Look {
+        self.shared.ways.begin_look()
+    }
+
+    /// Notes what a look found: recordings are demanded of those of `devices` that stand in `demanded`. Ends what
+    /// passes them by, and opens the other ways of the others again. A device that is not connected is left out.
+    pub fn learn_recordings(&self, look: Look, devices: &[DeviceId], demanded: &HashSet<DeviceId>) {
+        self.shared.ways.learned(look, devices, demanded);
+    }
+
+    /// Whether recordings are demanded of a device, if it is connected.
+    #[must_use]
+    pub fn recording(&self, device: DeviceId) -> Option<Recording> {
+        self.shared.ways.recording(device)
+    }
+
+    /// Which ways were refused since the last call; one way to one device is told once an hour.
+    #[must_use]
+    pub fn take_refusals(&self) -> Vec<Refusals> {
+        self.shared.ways.take_refusals(Instant::now())
     }
 
     async fn find(&self, device: DeviceId, port: TargetPort) -> Result<Found, OpenError> {

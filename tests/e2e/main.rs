@@ -9,6 +9,7 @@
 mod a_blocked_device_is_refused_on_every_path;
 mod a_browser_opens_a_page_of_a_device;
 mod a_compatible_sdk_manages_api_clients;
+mod a_demanded_recording_closes_every_way_around;
 mod a_device_behind_a_captive_portal_waits;
 mod a_device_serves_web_pages_under_its_name;
 mod a_forward_tunnel_ends_at_its_account;
@@ -17,6 +18,7 @@ mod a_killed_server_forgets_no_answered_client;
 mod a_log_that_nobody_takes_stops_nothing;
 mod a_lost_data_folder_comes_back_from_its_backup;
 mod a_pinned_key_is_the_only_one_trusted;
+mod a_recording_outlives_its_server;
 mod a_replaced_key_is_refused_on_every_path;
 mod a_second_connection_takes_over_a_frozen_one;
 mod a_session_is_taken_over_and_killed;

@@ -169,12 +169,11 @@ fn the_operators_program_shows_it(lodger: &Lodger, session: &str) {
     let password = format!("{}\n", harness::ADMIN_PASSWORD);
     harness::run_with_input(&mut command(&login), password.as_bytes()).ok();
     let run = |arguments: &[&str]| harness::run(&mut command(arguments)).ok();
-    let list: Value = serde_json::from_str(&run(&["audit", "list", "--json"])).unwrap();
+    let list: Value = serde_json::from_str(&run(&["session", "list", "--json"])).unwrap();
     assert_eq!(list["sessions"][0]["id"], session);
-    assert!(run(&["audit", "list", "--device", "noted"]).contains("proxy"));
-    let shown = run(&["audit", "replay", session]);
-    assert!(shown.contains("shown: 42"), "{shown}");
-    assert!(run(&["audit", "replay", session, "--raw"]).starts_with("{\"version\":2"));
+    assert!(run(&["session", "list", "--device", "noted"]).contains("proxy"));
+    let shown = run(&["session", "replay", session, "--raw"]);
+    assert!(shown.starts_with("{\"version\":2") && shown.contains("shown: 42"));
     run(&[
         "device", "policy", "noted", "--record", "off", "--jump", "off",
     ]);

@@ -14,8 +14,14 @@ use crate::failure::Failure;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
+const EXAMPLES: &str = "Examples:
+  moorline egress create --label fra-1 --address 203.0.113.7 --endpoint 203.0.113.7:51820
+  moorline egress test fra-1
+  moorline egress bind 0f8fad5b-d9cb-469f-a165-70867728950e fra-1";
+
 /// Egress IPs: ways out for hosts
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Make an egress IP: WireGuard, or a proxy with --proxy-config
     Create(CreateArguments),

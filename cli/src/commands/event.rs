@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use crate::api::{EventInfo, EventList};
 use crate::exit::Exit;
-use crate::failure;
+use crate::failure::{self, Failure};
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
-/// What happened
+/// Events: what happened
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Show events, newest first
     #[command(visible_alias = "ls")]
@@ -52,11 +53,14 @@ struct Filter {
     /// Only of this host, by UUID
     #[arg(long, value_name = "UUID")]
     host: Option<String>,
-    /// Not older than that: 2027-01-31T12:00:00Z
+    /// Not older than that: 2027-01-31T12:00:00Z, or so long ago: 24h
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 }
 
+const EXAMPLES: &str = "Examples:
+  moorline event list --type auth.failed --since 24h
+  moorline event follow --last 20";
 const EVENTS: [&str; 3] = ["v1", "admin", "events"];
 /// Most that the server gives at once.
 const PAGE: u64 = 200;
@@ -76,6 +80,12 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
 }
 
 impl Filter {
+    fn since(&self) -> Result<Option<String>, Failure> {
+        let since = self.since.as_deref();
+        let parse = |text| instant::parse_since(text, SystemTime::now());
+        since.map(parse).transpose()
+    }
+
     fn query(&self) -> Vec<(&'static str, String)> {
         [
             ("type", &self.kind),
@@ -116,7 +126,7 @@ async fn events(
 async fn list(session: &Session, arguments: ListArguments) -> anyhow::Result<()> {
     let mut query = arguments.filter.query();
     for (name, value) in [
-        ("since", arguments.filter.since),
+        ("since", arguments.filter.since()?),
         ("until", arguments.until),
     ] {
         if let Some(value) = value {
@@ -158,7 +168,7 @@ fn mark(level: &str) -> Mark {
 async fn follow(session: &Session, arguments: FollowArguments) -> anyhow::Result<()> {
     let mut seen = Seen::default();
     let mut query = arguments.filter.query();
-    if let Some(since) = arguments.filter.since {
+    if let Some(since) = arguments.filter.since()? {
         query.push(("since", since));
     }
     // One more than asked for, so that even none tells where to go on from.

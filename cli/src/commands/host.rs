@@ -10,8 +10,14 @@ use crate::failure::Failure;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
+const EXAMPLES: &str = "Examples:
+  moorline host create --user udo --device cam000001
+  moorline host policy ab12cd --record on
+  moorline host stop ab12cd";
+
 /// Hosts: machines of users, which are devices or managed containers
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Show all hosts, last changed first
     #[command(visible_alias = "ls")]

@@ -8,8 +8,13 @@ use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
+const EXAMPLES: &str = "Examples:
+  moorline task list
+  moorline task list --limit 5 --json";
+
 /// Tasks: asynchronous work on hosts
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Show the latest tasks, last changed first
     #[command(visible_alias = "ls")]

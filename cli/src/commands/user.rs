@@ -13,8 +13,14 @@ use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
-/// People of the account
+const EXAMPLES: &str = "Examples:
+  moorline user create udo --expires 30d
+  moorline user disable udo
+  moorline user rotate-password udo";
+
+/// Users: people of the account
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Make a user; a password that is made up is shown this once
     Create(CreateArguments),

@@ -2,11 +2,12 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `GET /v1/admin/sessions-log?user_id=&device=&host_id=&limit=&offset=` | [`SessionList`], newest first; `limit` 50, at most 200 |
+//! | `GET /v1/admin/sessions-log?user=&device=&host_id=&since=&open=&limit=&offset=` | [`SessionList`], newest first; `limit` 50, at most 200 |
 //! | `GET /v1/admin/sessions-log/{session}` | [`SessionInfo`] |
 //! | `GET /v1/admin/sessions-log/{session}/recording` | the recording, asciicast v2 |
 //!
-//! Times are RFC 3339 in UTC.
+//! `user` and `device` are names or UUIDs, `user_id` a UUID, `open=true` leaves those that go on. Times are RFC 3339 in
+//! UTC.
 
 use serde::{Deserialize, Serialize};
 

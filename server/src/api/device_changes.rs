@@ -7,8 +7,9 @@ use moorline_protocol::operator::DeviceState;
 use serde_json::{Value, json};
 
 use super::Api;
+use crate::presence;
 use crate::registry::error::{RegistryError, RenameError, SetKeyError};
-use crate::registry::model::{ApiKey, Device, NewEvent, PublicKey, User};
+use crate::registry::model::{ApiKey, Device, DeviceId, NewEvent, PublicKey, User};
 use crate::tunnels::Cut;
 
 /// Who changes a device, for the audit.
@@ -150,6 +151,11 @@ impl Api {
         self.record_change(device, "device.settings", actor, metadata)
             .await;
         Ok(true)
+    }
+
+    /// What may be done with sessions on a device has changed: its ways are closed or opened at once.
+    pub(super) async fn ways_changed(&self, device: DeviceId) {
+        presence::learn_recording(self.registry(), self.tunnels(), device).await;
     }
 
     /// Ends the tunnels of a device.

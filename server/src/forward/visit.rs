@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::door::Door;
 use super::{ACCEPT_PAUSE, PublicForward, Traffic};
 use crate::tunnels::stream::{StreamReader, StreamWriter};
-use crate::tunnels::{ForwardTarget, TargetPort, Tunnels};
+use crate::tunnels::{ForwardTarget, TargetPort, Tunnels, Way};
 
 /// Streams one forward carries at once, those of visitors that are still judged included; what comes beyond is closed.
 const MAX_STREAMS_PER_FORWARD: usize = 1024;
@@ -102,6 +102,7 @@ async fn serve(
     let target = ForwardTarget {
         port: TargetPort::Forward(forward.forward),
         originator: address,
+        way: Way::PublicPort,
     };
     let stream = match tunnels.open_stream(forward.device, &target).await {
         Ok(stream) => stream,

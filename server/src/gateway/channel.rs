@@ -51,6 +51,7 @@ async fn run(
         outbound,
         consumed,
         dropped,
+        cut,
     } = carrier;
     let (read, write) = channel.split();
     let credit = device_credit.map(|bytes| Arc::new(Semaphore::new(bytes as usize)));
@@ -63,6 +64,7 @@ async fn run(
     while !(sent && gone) {
         tokio::select! {
             () = &mut receive => break,
+            () = cut.cancelled() => break,
             () = &mut send, if !sent => sent = true,
             () = &mut grant => {}
             () = dropped.cancelled(), if !gone => {

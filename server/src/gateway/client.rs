@@ -17,7 +17,7 @@ use super::device::DeviceLink;
 use super::login;
 use super::relay;
 use crate::registry::model::{Device, DeviceId, Forward};
-use crate::tunnels::{ForwardTarget, Hold, Stream, TargetPort};
+use crate::tunnels::{ForwardTarget, Hold, OpenError, Stream, TargetPort, Way};
 
 /// Session channels that one connection holds open; the oldest of more is closed.
 const MAX_SESSIONS: usize = 16;
@@ -169,12 +169,13 @@ impl Client {
                 }
             };
             match link.open_stream(device, &forward).await {
-                Some(stream) => {
+                Ok(stream) => {
                     reply.accept().await;
                     let through = (stream, waiting);
                     link.relay(channel, through, device, &forward).await;
                 }
-                None => reply.reject(ChannelOpenFailure::ConnectFailed).await,
+                Err(OpenError::RecordingDemanded) => reply.reject(prohibited).await,
+                Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
             }
         });
     }
@@ -216,15 +217,14 @@ impl DeviceLink {
         allowed(caller?, &device).then_some((device.id, forward))
     }
 
-    async fn open_stream(&self, device: DeviceId, forward: &Forward) -> Option<Stream> {
+    async fn open_stream(&self, device: DeviceId, forward: &Forward) -> Result<Stream, OpenError> {
         let target = ForwardTarget {
             port: TargetPort::Forward(forward.id),
             originator: self.peer(),
+            way: Way::ForwardTunnel,
         };
         let opened = self.shared().tunnels.open_stream(device, &target).await;
-        opened
-            .inspect_err(|error| debug!(port = forward.public_port, %error, "port not reached"))
-            .ok()
+        opened.inspect_err(|error| debug!(port = forward.public_port, %error, "port not reached"))
     }
 
     async fn relay(

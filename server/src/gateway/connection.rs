@@ -23,6 +23,7 @@ use super::login::Login;
 use super::operator::{Goal, Operator, OperatorLogin};
 use super::socket::Life;
 use crate::live_sessions::Hold as LoginHold;
+use crate::presence;
 use crate::registry::model::{Device, User};
 use crate::tunnels::Hold;
 
@@ -225,6 +226,10 @@ impl Handler for Connection {
                     hold,
                 );
                 self.ended.device.get_or_init(|| link.clone());
+                let Shared {
+                    registry, tunnels, ..
+                } = &*self.shared;
+                presence::learn_recording(registry, tunnels, device.id).await;
                 self.phase = Phase::Device(Client::new(link, hold));
             }
             Some(Accepted::Operator(entry)) => {

@@ -32,6 +32,8 @@ use reach::Unreached;
 
 /// Channels that one connection has open at once.
 const MAX_CHANNELS: usize = 64;
+/// What somebody reads whose session is cut because it is not recorded.
+const NOW_RECORDED: &str = "Session ended: recording is required for this device now.";
 
 /// A user who is logged in.
 pub(super) struct Operator {
@@ -123,6 +125,9 @@ impl OperatorLogin {
                         tap: &audited.tap,
                     };
                     relay.run(channel, backlog).await;
+                    if self.is_closed_to(&target, &audited) {
+                        relay::refuse(&write, NOW_RECORDED).await;
+                    }
                     self.end(&target, audited).await;
                 }
                 Err(Unreached { what, reason }) => {

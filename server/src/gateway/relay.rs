@@ -226,6 +226,7 @@ pub(super) async fn carry(
     let Stream {
         mut reader,
         mut writer,
+        ..
     } = stream;
     let up = async {
         while let Some(message) = backlog.next().await {

@@ -9,6 +9,9 @@ use tracing::warn;
 use super::relay::Meter;
 use crate::recording::{Recorder, RecordingError};
 
+/// The subsystem that copies files; of every other one what it shows is recorded.
+const SFTP: &str = "sftp";
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Tap {
@@ -23,6 +26,8 @@ struct Recording {
     recorder: Option<Recorder>,
     /// Files that are copied are named, not recorded.
     silent: bool,
+    /// The shell, the command or the subsystem was asked for; a channel has one (RFC 4254 section 6.5).
+    started: bool,
 }
 
 impl Tap {
@@ -31,6 +36,7 @@ impl Tap {
         let recording = |recorder| Recording {
             recorder: Some(recorder),
             silent: false,
+            started: false,
         };
         Self {
             recorder: recorder.map(|recorder| Mutex::new(recording(recorder))),
@@ -56,6 +62,10 @@ impl Tap {
             return true;
         };
         let mut recording = recording.lock().await;
+        if starts(message) && std::mem::replace(&mut recording.started, true) {
+            warn!("session ended: it asked for a second program");
+            return false;
+        }
         let Some(recorder) = recording.recorder.as_mut() else {
             return false;
         };
@@ -75,7 +85,7 @@ impl Tap {
             }
             ChannelMsg::RequestSubsystem { name, .. } => {
                 let done = recorder.mark(&format!("subsystem {name}")).await;
-                recording.silent = true;
+                recording.silent = name == SFTP;
                 done
             }
             _ => Ok(()),
@@ -116,6 +126,16 @@ impl Tap {
             }
         }
     }
+}
+
+/// Whether the operator asks for what the session is to run.
+const fn starts(message: &ChannelMsg) -> bool {
+    matches!(
+        message,
+        ChannelMsg::RequestShell { .. }
+            | ChannelMsg::Exec { .. }
+            | ChannelMsg::RequestSubsystem { .. }
+    )
 }
 
 impl Recording {

@@ -163,6 +163,15 @@ fn chosen(account: AccountId, filter: &SessionFilter) -> Select<operator_session
     if let Some(user) = filter.user {
         query = query.filter(operator_session::Column::UserId.eq(user.0));
     }
+    if let Some(username) = &filter.username {
+        query = query.filter(operator_session::Column::Username.eq(username));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(operator_session::Column::BeganAt.gte(since.0));
+    }
+    if filter.open_only {
+        query = query.filter(operator_session::Column::EndedAt.is_null());
+    }
     if let Some(device) = filter.device {
         query = query.filter(operator_session::Column::DeviceId.eq(device.0));
     }

@@ -1,6 +1,6 @@
 //! When devices were last there, and why they went.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use moorline_protocol::operator::DeviceState;
 use sea_orm::{ConnectionTrait as _, Statement, Value};
@@ -149,6 +149,40 @@ impl Registry {
             }
         }
         Ok(standings)
+    }
+
+    /// Those of these devices whose sessions have to be recorded: they or the hosts that they are say so.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn recordings_demanded(
+        &self,
+        devices: &[DeviceId],
+    ) -> Result<HashSet<DeviceId>, RegistryError> {
+        let mut demanded = HashSet::new();
+        for part in devices.chunks(DEVICES_AT_ONCE) {
+            let places: Vec<_> = (1..=part.len()).map(|place| format!("${place}")).collect();
+            let sql = format!(
+                "SELECT d.id FROM devices AS d LEFT JOIN hosts AS h ON h.device_id = d.id \
+                 WHERE d.id IN ({}) AND (d.recording_required OR h.recording_required)",
+                places.join(", ")
+            );
+            let backend = self.store.read.get_database_backend();
+            let values = part.iter().map(|device| Value::from(device.0));
+            let rows = self
+                .store
+                .read
+                .query_all_raw(Statement::from_sql_and_values(backend, sql, values))
+                .await
+                .attempt("look up where recordings are demanded")?;
+            for row in rows {
+                let id: Uuid = row
+                    .try_get("", "id")
+                    .attempt("read where recordings are demanded")?;
+                demanded.insert(DeviceId(id));
+            }
+        }
+        Ok(demanded)
     }
 
     /// Notes why the last tunnel of a device ended.

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 
 use super::stream::Stream;
+use super::ways::Way;
 use crate::registry::model::ForwardId;
 
 /// Which port of the device a stream shall lead to, and who asks.
@@ -16,6 +17,8 @@ pub struct ForwardTarget {
     pub port: TargetPort,
     /// Shown to the device as the originator (RFC 4254 section 7.2).
     pub originator: SocketAddr,
+    /// How they come.
+    pub way: Way,
 }
 
 /// A port of a device, by what the caller knows of it.
@@ -47,6 +50,9 @@ pub enum OpenError {
     /// The tunnel ended meanwhile.
     #[error("tunnel ended")]
     Ended,
+    /// The way is closed: sessions have to be recorded, and this is none, or none that is recorded.
+    #[error("recording is required for this device")]
+    RecordingDemanded,
 }
 
 /// Why a tunnel is ended by the server.

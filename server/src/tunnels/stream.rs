@@ -24,6 +24,33 @@ pub struct Stream {
     pub reader: StreamReader,
     /// What goes to the device.
     pub writer: StreamWriter,
+    end: StreamEnd,
+}
+
+/// Ends a [`Stream`] from outside.
+#[derive(Clone, Debug)]
+pub(super) struct StreamEnd {
+    cut: CancellationToken,
+    dropped: CancellationToken,
+}
+
+impl StreamEnd {
+    /// Ends the stream; false when it was over already.
+    pub(super) fn cut(&self) -> bool {
+        let goes_on = !self.is_over();
+        self.cut.cancel();
+        goes_on
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.dropped.is_cancelled()
+    }
+}
+
+impl Stream {
+    pub(super) fn end(&self) -> StreamEnd {
+        self.end.clone()
+    }
 }
 
 /// The carrier's ends of a [`Stream`].
@@ -37,6 +64,8 @@ pub(crate) struct StreamCarrier {
     pub(crate) consumed: Arc<Consumed>,
     /// Cancelled when the stream was dropped.
     pub(crate) dropped: CancellationToken,
+    /// Cancelled when the stream may not go on: nothing more is carried, whatever waits.
+    pub(crate) cut: CancellationToken,
 }
 
 /// Makes a stream whose reader holds at most `backlog_bytes` that nobody took yet.
@@ -46,6 +75,11 @@ pub(crate) fn stream(backlog_bytes: usize) -> (Stream, StreamCarrier) {
     let consumed = Arc::new(Consumed::default());
     let room = Arc::new(Semaphore::new(backlog_bytes));
     let dropped = CancellationToken::new();
+    let cut = CancellationToken::new();
+    let end = StreamEnd {
+        cut: cut.clone(),
+        dropped: dropped.clone(),
+    };
     let guard = Arc::new(dropped.clone().drop_guard());
     let reader = StreamReader {
         chunks: inbound_receiver,
@@ -65,12 +99,17 @@ pub(crate) fn stream(backlog_bytes: usize) -> (Stream, StreamCarrier) {
         backlog_bytes,
     };
     (
-        Stream { reader, writer },
+        Stream {
+            reader,
+            writer,
+            end,
+        },
         StreamCarrier {
             inbound,
             outbound,
             consumed,
             dropped,
+            cut,
         },
     )
 }

@@ -67,6 +67,7 @@ fn target() -> ForwardTarget {
     ForwardTarget {
         port: TargetPort::First,
         originator: peer(),
+        way: Way::RecordedSession,
     }
 }
 

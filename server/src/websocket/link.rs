@@ -20,6 +20,7 @@ use super::visitor::{Delivered, Visitor};
 use super::{GOODBYE_TIMEOUT, WebSockets};
 use crate::api::Peer;
 use crate::forward::PublicForward;
+use crate::presence;
 use crate::registry::model::{Device, DeviceId, Forward, ForwardKind, Timestamp};
 use crate::tunnels::{Carrier, Cut, Hold, OpenError, OpenForward, Pulse, Stream};
 
@@ -121,6 +122,7 @@ impl Link {
             .register(self.device, carrier, peer.0, Hold::Sessions);
         self.generation.get_or_init(|| generation);
         info!(device = %self.name, generation, client = %self.client, "device connected");
+        presence::learn_recording(&parts.registry, &parts.tunnels, self.device).await;
         if forward.kind == ForwardKind::Tcp {
             // The public port first: who sees the tunnel open may connect at once.
             let public = PublicForward::of(device, forward);

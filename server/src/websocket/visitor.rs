@@ -57,6 +57,7 @@ pub(super) struct Sender {
     visitor: Arc<Visitor>,
     outbound: mpsc::Receiver<Bytes>,
     dropped: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Visitor {
@@ -128,6 +129,7 @@ impl Link {
             inbound,
             outbound,
             dropped,
+            cut,
             ..
         } = carrier;
         let visitor = Arc::new(Visitor::new(inbound));
@@ -141,6 +143,7 @@ impl Link {
             visitor,
             outbound,
             dropped,
+            cut,
         };
         let ended = self.ended.clone();
         let link = self.clone();
@@ -157,15 +160,18 @@ impl Link {
 impl Sender {
     async fn run(mut self, link: &Link) {
         let over = self.visitor.over.clone();
+        let cut = self.cut.clone();
         let said = tokio::select! {
             said = self.pass_on(link) => said,
             () = over.cancelled() => Err(()),
+            () = cut.cancelled() => Err(()),
         };
         if said.is_ok() {
             tokio::select! {
                 () = self.last_words() => {}
                 () = self.dropped.cancelled() => {}
                 () = over.cancelled() => {}
+                () = cut.cancelled() => {}
             }
         }
         // The device knows already where it closed the connection itself.

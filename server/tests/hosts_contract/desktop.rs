@@ -3,9 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use moorline_server::registry::model::Role;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http::{self, Reply};
 use crate::line::Line;
@@ -13,6 +15,7 @@ use crate::place::{Made, act, device_host, ended, make};
 use crate::world::{World, person};
 
 const PORT: u16 = 6080;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A web server as a desktop has it, for both databases' stories: it answers with the head of the request, and after an
 /// upgrade with what it is sent, backwards.
@@ -191,6 +194,32 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
         () = rotating => unreachable!("it goes on until the other ends"),
     };
     assert_eq!((reply.status, reply.body.as_str()), (101, ""));
+
+    // A recording that is demanded closes it and ends what is open.
+    let demand = async |required: bool| {
+        let policy = json!({ "recording_required": required });
+        assert_eq!(world.patch(&host.path(), policy).await.status, 200);
+    };
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((world.bed.from, 0).into()).unwrap();
+    let mut open = socket.connect(world.bed.http).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: h:8080\r\n{upgrade}\r\n");
+    open.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    open.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 101");
+    demand(true).await;
+    let ended = tokio::time::timeout(PATIENCE, open.read_to_end(&mut answer)).await;
+    drop(ended.expect("the connection ends"));
+    for refused in [
+        ask(world, &path("user", &host), &cookie, "").await,
+        ask(world, &target, &upgrade, "").await,
+    ] {
+        plain(&refused, 403, "recording is required for this host");
+    }
+    demand(false).await;
+    let reply = ask(world, &path("user", &host), &cookie, "").await;
+    assert_eq!(reply.status, 200);
 
     line.down().await;
     let gone = ask(world, &path("user", &host), &cookie, "").await;

@@ -51,6 +51,7 @@ async fn names_lead_to_devices() {
             names::a_device_that_is_blocked_or_deleted_is_so_at_once,
             names::a_header_block_over_64_kib_is_431,
             names::names_are_served_on_the_api_port_too,
+            names::a_demanded_recording_closes_a_name_and_ends_what_is_open,
             names::bytes_are_counted,
         ]
     );
@@ -71,6 +72,7 @@ async fn tunnels_come_over_websocket() {
             websocket::a_stalled_visitor_does_not_stop_the_others,
             websocket::a_session_for_http_has_no_public_port,
             websocket::a_device_that_is_blocked_is_cut_off_and_refused,
+            websocket::a_demanded_recording_cuts_visitors_and_keeps_the_tunnel,
             websocket::half_closed_visitors_are_still_answered,
         ]
     );

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moorline_protocol::operator::DeviceState;
-use moorline_server::registry::model::ForwardKind;
+use moorline_server::registry::model::{AccessPolicy, ForwardKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -311,6 +311,59 @@ pub(crate) async fn upgraded_connections_pass_byte_for_byte(bed: &Bed) {
     let (_write, read_back) = tokio::join!(sent, read.read_exact(&mut back));
     read_back.unwrap();
     assert_eq!(back, word.to_uppercase().as_bytes());
+}
+
+/// What another process on the same database does, as a node's own look finds it within seconds.
+pub(crate) async fn demand(bed: &Bed, session: &Session, recording_required: bool) {
+    let policy = AccessPolicy {
+        recording_required,
+        direct_tcpip_allowed: true,
+    };
+    let set = bed.registry.set_device_policy(session.device.id, policy);
+    assert!(set.await.unwrap());
+}
+
+pub(crate) async fn a_demanded_recording_closes_a_name_and_ends_what_is_open(bed: &Bed) {
+    let site = Site::new(bed).await;
+    let mut upgraded = TcpStream::connect(bed.names).await.unwrap();
+    let head = format!(
+        "GET /upgrade HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+        site.name()
+    );
+    upgraded.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    upgraded.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 101");
+    // A connection to the device waits for the visitor's next request.
+    let mut visitor = TcpStream::connect(bed.names).await.unwrap();
+    requests(&mut visitor, &site.name(), &["GET /"]).await;
+
+    demand(bed, &site.session, true).await;
+    let ended = timeout(Duration::from_secs(30), upgraded.read_to_end(&mut answer));
+    drop(ended.await.expect("the upgraded connection ends"));
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", site.name());
+    visitor.write_all(request.as_bytes()).await.unwrap();
+    visitor.read_exact(&mut answer[..12]).await.unwrap();
+    assert_eq!(&answer[..12], b"HTTP/1.1 403");
+    let refused = bed.get(&site.name(), "/").await;
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused.body.contains("recorded sessions only"),
+        "{}",
+        refused.body
+    );
+    let upgrade =
+        "GET /upgrade HTTP/1.1\r\nHost: NAME\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    assert_eq!(send(bed, &site, upgrade).await.status, 403);
+
+    demand(bed, &site.session, false).await;
+    for _ in 0..600 {
+        if bed.get(&site.name(), "/").await.status == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the name is not served again");
 }
 
 /// Requests on one connection, one after the other; gives the last status.

@@ -8,6 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::bed::{Bed, Session, token_of};
+use crate::names::demand;
 use crate::ws_device::{Name, Raw};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -185,6 +186,30 @@ pub(crate) async fn a_session_for_http_has_no_public_port(bed: &Bed) {
     let _raw = Raw::hold(bed, &session).await;
     let port = session.forward.public_port;
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+}
+
+pub(crate) async fn a_demanded_recording_cuts_visitors_and_keeps_the_tunnel(bed: &Bed) {
+    let session = bed.session(ForwardKind::Tcp).await;
+    let mut raw = Raw::hold(bed, &session).await;
+    let (mut visitor, name) = visit(&session).await;
+    assert_eq!(raw.next().await, (name, 1, vec![]));
+    demand(bed, &session, true).await;
+    assert_eq!(rest(&mut visitor).await, b"");
+    assert_eq!(raw.next().await, (name, 3, vec![]));
+    let (mut refused, _) = visit(&session).await;
+    assert_eq!(rest(&mut refused).await, b"");
+    // The tunnel was there all the time: what comes next on it is the next visitor.
+    demand(bed, &session, false).await;
+    for _ in 0..600 {
+        let (mut visitor, name) = visit(&session).await;
+        let mut byte = [0];
+        let refused = timeout(Duration::from_millis(200), visitor.read(&mut byte)).await;
+        if refused.is_err() {
+            assert_eq!(raw.next().await, (name, 1, vec![]));
+            return;
+        }
+    }
+    panic!("visitors are not let in again");
 }
 
 pub(crate) async fn a_device_that_is_blocked_is_cut_off_and_refused(bed: &Bed) {

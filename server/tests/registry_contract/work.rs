@@ -265,11 +265,40 @@ pub(crate) async fn sessions_are_noted_and_closed(bed: Bed) {
         received_bytes: 5,
         sent_bytes: 7,
     };
+    let chosen = async |filter: SessionFilter| {
+        let filter = SessionFilter { limit: 9, ..filter };
+        registry.sessions_of(bed.account, &filter).await.unwrap().1
+    };
+    let open = || SessionFilter {
+        open_only: true,
+        ..SessionFilter::default()
+    };
+    let called = |name: &str| SessionFilter {
+        username: Some(name.to_owned()),
+        ..SessionFilter::default()
+    };
+    let since = |at| SessionFilter {
+        since: Some(at),
+        ..SessionFilter::default()
+    };
+    assert_eq!(chosen(open()).await, 3);
+    let name = session(1).username;
+    assert_eq!(
+        (chosen(called(&name)).await, chosen(called("x")).await),
+        (3, 0)
+    );
+    let (begun, after) = (session(2).began_at, Timestamp(session(3).began_at.0 + 1));
+    assert_eq!(
+        (chosen(since(begun)).await, chosen(since(after)).await),
+        (2, 0)
+    );
     let first = Uuid::from_u128(1);
     registry.end_session(first, end("closed")).await.unwrap();
     registry.end_session(first, end("later")).await.unwrap();
     assert_eq!(registry.close_sessions("eu2").await.unwrap(), 0);
+    assert_eq!(chosen(open()).await, 2);
     assert_eq!(registry.close_sessions("eu1").await.unwrap(), 2);
+    assert_eq!(chosen(open()).await, 0);
     let filter = SessionFilter {
         limit: 2,
         ..SessionFilter::default()

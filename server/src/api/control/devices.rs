@@ -118,6 +118,7 @@ async fn set_policy(
     if !api.registry().set_device_policy(device.id, policy).await? {
         return Err(NOT_FOUND);
     }
+    api.ways_changed(device.id).await;
     let metadata = serde_json::json!({
         "name": device.name,
         "recording_required": policy.recording_required,

@@ -341,6 +341,9 @@ pub(super) async fn remove(
         DeleteHostError::Registry(error) => error.into(),
     })?;
     api.0.parts.hosts.changed();
+    if let Some(device) = host.device {
+        api.ways_changed(device).await;
+    }
     let deed = deed("admin.host.delete", &host, "deleted".to_owned()).with("force", forced);
     audit::note(&api, &operator, deed).await;
     let deleted = Deleted { status: "deleted" };
@@ -365,6 +368,9 @@ pub(super) async fn set_policy(
     };
     if !api.registry().set_host_policy(host.id, policy).await? {
         return Err(NOT_FOUND);
+    }
+    if let Some(device) = host.device {
+        api.ways_changed(device).await;
     }
     let deed = deed("admin.host.policy", &host, "got another policy".to_owned())
         .with("recording_required", policy.recording_required)

@@ -17,7 +17,9 @@ use super::access::Operator;
 use super::answer::{Path, Refusal, json};
 use super::audit::{self, Deed};
 use crate::api::Api;
-use crate::registry::model::{AccountId, DeviceId, HostId, OperatorSession, SessionFilter, UserId};
+use crate::registry::model::{
+    AccountId, DeviceId, HostId, OperatorSession, SessionFilter, Timestamp, UserId,
+};
 
 /// Sessions in a page unless asked for fewer or more.
 const DEFAULT_LIMIT: u64 = 50;
@@ -30,6 +32,9 @@ const NOT_RECORDED: Refusal = Refusal::not_found("session was not recorded");
 #[derive(Deserialize)]
 pub(super) struct Page {
     user_id: Option<String>,
+    user: Option<String>,
+    since: Option<String>,
+    open: Option<bool>,
     device: Option<String>,
     host_id: Option<String>,
     limit: Option<u64>,
@@ -41,12 +46,28 @@ pub(super) async fn list(
     operator: Operator,
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Refusal> {
-    let Query(page) = page.map_err(|_| Refusal::bad("limit and offset must be numbers"))?;
+    let Query(page) =
+        page.map_err(|_| Refusal::bad("limit and offset must be numbers, open true or false"))?;
     let account = operator.0.account;
     // An id that is none has no sessions, as an unknown one.
     let parse = |text: &str| Uuid::try_parse(text).unwrap_or(Uuid::nil());
+    // A UUID is no user name.
+    let by_id = |text: &String| Uuid::try_parse(text).is_ok();
+    let (id, username) = match page.user {
+        Some(user) if by_id(&user) => (Some(user), None),
+        username => (None, username),
+    };
     let filter = SessionFilter {
-        user: page.user_id.as_deref().map(|text| UserId(parse(text))),
+        user: id.or(page.user_id).map(|text| UserId(parse(&text))),
+        username,
+        since: match page.since.as_deref() {
+            Some(text) => {
+                let bad = Refusal::bad("since must be RFC3339 format");
+                Some(Timestamp::from_rfc3339(text).map_err(|_| bad)?)
+            }
+            None => None,
+        },
+        open_only: page.open.unwrap_or_default(),
         device: match page.device.as_deref() {
             Some(name) => Some(device(&api, account, name).await?),
             None => None,

@@ -24,7 +24,7 @@ use super::hosts::{self, own};
 use crate::api::{Api, Peer};
 use crate::live_sessions::Hold;
 use crate::registry::model::{Device, Host, HostStatus, User};
-use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort};
+use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort, Way};
 
 /// Where the web server of a desktop listens.
 const PORT: u16 = 6080;
@@ -44,6 +44,8 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 const NO_VNC: Refusal = Refusal::conflict("host has no VNC");
 const NOT_RUNNING: Refusal = Refusal::conflict("host is not running");
 const UNREACHED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "cannot reach container");
+const RECORDED: Refusal =
+    Refusal::new(StatusCode::FORBIDDEN, "recording is required for this host");
 const NO_ANSWER: Refusal = Refusal::new(StatusCode::BAD_GATEWAY, "cannot connect to VNC");
 
 /// Connections to desktops.
@@ -162,11 +164,13 @@ async fn open(api: &Api, device: &Device, peer: Peer) -> Result<Stream, Refusal>
     let target = ForwardTarget {
         port: TargetPort::Device(PORT),
         originator: peer.0,
+        way: Way::Desktop,
     };
     let opened = api.tunnels().open_stream(device.id, &target).await;
     opened.map_err(|error| {
         debug!(device = %device.id, %error, "desktop not reached");
         match error {
+            OpenError::RecordingDemanded => RECORDED,
             OpenError::NotConnected | OpenError::NoForward => UNREACHED,
             OpenError::Refused(_) | OpenError::TimedOut | OpenError::Ended => NO_ANSWER,
         }

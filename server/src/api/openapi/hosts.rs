@@ -148,11 +148,14 @@ const CALLS: [Call; 26] = [
         HttpMethod::Get,
         "/v1/admin/sessions-log",
         For::Admins,
-        "Sessions over SSH, newest first; `user_id`, `device`, `host_id`, `limit`, `offset` cut the list",
+        "Sessions over SSH, newest first; `user` (name or UUID), `user_id`, `device`, `host_id`, `since`, `open=true`, `limit`, `offset` cut the list",
         None,
         200,
         Some("SessionLog"),
-        &[(400, "`limit` or `offset` is no number")],
+        &[(
+            400,
+            "`limit` or `offset` is no number, `since` no time, `open` neither true nor false",
+        )],
     ),
     (
         HttpMethod::Get,

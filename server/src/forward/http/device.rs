@@ -15,7 +15,7 @@ use tracing::debug;
 use super::Visit;
 use super::page::Trouble;
 use crate::registry::model::{ForwardId, HttpName};
-use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort};
+use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort, Way};
 
 /// Longest head of an answer, in bytes; as long as that of a request may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -64,6 +64,7 @@ impl Visit {
         let target = ForwardTarget {
             port: TargetPort::Forward(name.forward),
             originator: self.peer.0,
+            way: Way::HttpName,
         };
         let opened = shared.parts.tunnels.open_stream(name.device, &target).await;
         let stream = opened.map_err(|error| {
@@ -72,6 +73,7 @@ impl Visit {
                 OpenError::NotConnected | OpenError::NoForward => Trouble::Down,
                 OpenError::Refused(_) | OpenError::Ended => Trouble::Broken,
                 OpenError::TimedOut => Trouble::Late,
+                OpenError::RecordingDemanded => Trouble::Closed,
             }
         })?;
         let counted = Counted {

@@ -14,6 +14,8 @@ pub(super) enum Trouble {
     Method,
     /// The tunnel is down, or the device may not be reached now.
     Down,
+    /// Sessions on the device have to be recorded, and this is none.
+    Closed,
     /// The name has as many requests under way as it may have.
     Full,
     /// The device refused the connection or broke off.
@@ -47,6 +49,11 @@ impl Trouble {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Device is not connected",
                 "The device behind this name has no tunnel now. It comes back by itself; try again in a moment.",
+            ),
+            Self::Closed => (
+                StatusCode::FORBIDDEN,
+                "Recording is required",
+                "The device behind this name is reached by recorded sessions only.",
             ),
             Self::Full => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -11,6 +11,7 @@ use super::reach::Target;
 use crate::gateway::tap::Tap;
 use crate::recording::{Recorder, Recordings, Title};
 use crate::registry::model::{NewEvent, OperatorSession, SessionEnd, Timestamp};
+use crate::tunnels::Recording;
 
 /// Which way somebody came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,7 @@ impl WayIn {
 pub(super) struct Audited {
     id: Uuid,
     way: WayIn,
+    recorded: bool,
     pub(super) tap: Tap,
 }
 
@@ -90,7 +92,12 @@ impl OperatorLogin {
         }
         self.record(target, way.events().0).await;
         let tap = Tap::new(recorder);
-        Ok(Audited { id, way, tap })
+        Ok(Audited {
+            id,
+            way,
+            recorded,
+            tap,
+        })
     }
 
     async fn recorder(
@@ -116,8 +123,9 @@ impl OperatorLogin {
         let (received_bytes, sent_bytes) = audited.tap.bytes();
         let ending = match self.live.reason() {
             Some(reason) => reason,
-            None if whole => "closed",
-            None => "recording could not go on",
+            None if !whole => "recording could not go on",
+            None if self.is_closed_to(target, &audited) => "recording is required now",
+            None => "closed",
         };
         let end = SessionEnd {
             ending: ending.to_owned(),
@@ -128,6 +136,12 @@ impl OperatorLogin {
             warn!(%error, "note end of session");
         }
         self.record(target, audited.way.events().1).await;
+    }
+
+    /// Whether what goes on unrecorded was ended because recordings are demanded now.
+    pub(super) fn is_closed_to(&self, target: &Target, audited: &Audited) -> bool {
+        let recording = self.shared.tunnels.recording(target.device.id);
+        !audited.recorded && recording == Some(Recording::Demanded)
     }
 
     async fn record(&self, target: &Target, kind: &'static str) {

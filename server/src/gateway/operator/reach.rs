@@ -12,7 +12,7 @@ use crate::registry::error::RegistryError;
 use crate::registry::model::{
     AccessPolicy, Device, DeviceId, Host, HostId, HostStatus, Timestamp, User,
 };
-use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort};
+use crate::tunnels::{ForwardTarget, OpenError, Recording, Stream, TargetPort, Way};
 
 const NO_ANSWER: &str = "registry does not answer";
 
@@ -23,7 +23,19 @@ pub(super) struct Target {
     pub(super) host: Option<Host>,
     /// Login name on the device.
     pub(super) username: String,
+    /// Its own, together with that of what else it is: a device is a user's host, too.
     pub(super) policy: AccessPolicy,
+}
+
+impl Target {
+    /// How a session goes there.
+    const fn session(&self) -> Way {
+        if self.policy.recording_required {
+            Way::RecordedSession
+        } else {
+            Way::Session
+        }
+    }
 }
 
 /// Why something was not reached: `device` or `container`, and words.
@@ -46,7 +58,8 @@ impl OperatorLogin {
     /// A session on what the user name asked for: found, judged, logged in, noted.
     pub(super) async fn reach_session(&self) -> Result<(Target, Upstream, Audited), Unreached> {
         let target = self.target().await?;
-        let connected = self.log_in(&target).await.map_err(Unreached::device)?;
+        let connected = self.log_in(&target, target.session()).await;
+        let connected = connected.map_err(Unreached::device)?;
         let session = connected.session().await;
         let upstream = session.map_err(|error| Unreached::device(error.to_string()))?;
         let way = match self.goal {
@@ -65,9 +78,10 @@ impl OperatorLogin {
     ) -> Result<(Target, Stream, Audited), Unreached> {
         let target = self.device_target(name).await?;
         may_go_around(target.policy).map_err(Unreached::device)?;
+        let way = Way::DirectTcpip;
         let leads_to = jump_target(&target.device, port)
             .ok_or_else(|| Unreached::device(OpenError::NoForward.to_string()))?;
-        let stream = self.open(target.device.id, leads_to).await;
+        let stream = self.open(target.device.id, leads_to, way).await;
         let stream = stream.map_err(Unreached::device)?;
         let way = match leads_to {
             TargetPort::First => WayIn::Jump,
@@ -87,8 +101,9 @@ impl OperatorLogin {
         let failed = |reason: String| (ChannelOpenFailure::ConnectFailed, reason);
         let found = self.target().await;
         let target = found.map_err(|unreached| failed(unreached.reason))?;
-        may_go_around(target.policy).map_err(|reason| refused(reason.to_owned()))?;
-        let connected = self.log_in(&target).await.map_err(failed)?;
+        may_go_around(target.policy).map_err(refused)?;
+        let connected = self.log_in(&target, Way::DirectTcpip).await;
+        let connected = connected.map_err(failed)?;
         let opened = connected.direct_tcpip(host, port, self.peer).await;
         let upstream = opened.map_err(|error| failed(error.to_string()))?;
         let begun = self.begin(&target, WayIn::DirectTcpip).await;
@@ -115,7 +130,10 @@ impl OperatorLogin {
         let device = found.ok_or_else(|| refused(Refusal::UnknownDevice))?;
         Ok(Target {
             username: device.username.clone().unwrap_or(user.username),
-            policy: device.policy,
+            policy: AccessPolicy {
+                recording_required: self.is_recording_demanded(&device).await?,
+                ..device.policy
+            },
             host: None,
             device,
         })
@@ -149,14 +167,18 @@ impl OperatorLogin {
         Ok(Target {
             username: device.username.clone().unwrap_or(owner.username),
             policy: AccessPolicy {
-                recording_required: host.policy.recording_required
-                    || device.policy.recording_required,
+                recording_required: self.is_recording_demanded(&device).await?,
                 direct_tcpip_allowed: host.policy.direct_tcpip_allowed
                     && device.policy.direct_tcpip_allowed,
             },
             host: Some(host),
             device,
         })
+    }
+
+    async fn is_recording_demanded(&self, device: &Device) -> Result<bool, Unreached> {
+        let demanded = self.shared.registry.recordings_demanded(&[device.id]).await;
+        Ok(!demanded.map_err(|error| unavailable(&error))?.is_empty())
     }
 
     /// The user as they are now; they may have been changed since the login.
@@ -173,9 +195,9 @@ impl OperatorLogin {
     }
 
     /// Logs in on the device with the gateway's own key.
-    async fn log_in(&self, target: &Target) -> Result<Connected, String> {
+    async fn log_in(&self, target: &Target, way: Way) -> Result<Connected, String> {
         let device = &target.device;
-        let stream = self.open(device.id, TargetPort::First).await?;
+        let stream = self.open(device.id, TargetPort::First, way).await?;
         let key = self.shared.gateway_key.clone();
         let known = device.sshd_host_keys.clone();
         let connected = upstream::log_in(stream, &target.username, key, known)
@@ -194,10 +216,11 @@ impl OperatorLogin {
         Ok(connected)
     }
 
-    async fn open(&self, device: DeviceId, port: TargetPort) -> Result<Stream, String> {
+    async fn open(&self, device: DeviceId, port: TargetPort, way: Way) -> Result<Stream, String> {
         let target = ForwardTarget {
             port,
             originator: self.peer,
+            way,
         };
         let opened = self.shared.tunnels.open_stream(device, &target).await;
         opened.map_err(|error| error.to_string())
@@ -205,13 +228,14 @@ impl OperatorLogin {
 }
 
 /// May somebody reach the device past the gateway's own sessions?
-fn may_go_around(policy: AccessPolicy) -> Result<(), &'static str> {
-    if policy.recording_required {
-        Err("sessions have to be recorded")
-    } else if policy.direct_tcpip_allowed {
+fn may_go_around(policy: AccessPolicy) -> Result<(), String> {
+    let recording = Recording::by(policy.recording_required);
+    let open = Way::DirectTcpip.may_pass(recording);
+    open.map_err(|closed| closed.to_string())?;
+    if policy.direct_tcpip_allowed {
         Ok(())
     } else {
-        Err("the policy allows no direct connections")
+        Err("the policy allows no direct connections".to_owned())
     }
 }
 

@@ -295,6 +295,12 @@ pub struct SessionEnd {
 pub struct SessionFilter {
     /// Of this user only.
     pub user: Option<UserId>,
+    /// Of whoever was called that then.
+    pub username: Option<String>,
+    /// Begun at that time or later.
+    pub since: Option<Timestamp>,
+    /// Those that go on only.
+    pub open_only: bool,
     /// On this device only.
     pub device: Option<DeviceId>,
     /// On this host only.
