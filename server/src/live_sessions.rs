@@ -327,9 +327,7 @@ fn judge(hold: &Hold, known: &Known, now: Timestamp) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::model::{
-        AccessPolicy, HostKind, HostLimits, HostWanted, Role,
-    };
+    use crate::registry::model::{AccessPolicy, HostKind, HostLimits, HostWanted, Role};
 
     fn user() -> User {
         User {

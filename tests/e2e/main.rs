@@ -34,6 +34,7 @@ mod guessing_the_password_of_a_host_closes_its_door;
 mod lodger;
 mod many_requests_at_once_meet_no_server_error;
 mod no_weak_algorithm_is_offered;
+mod odd_requests_on_a_host_end_only_themselves;
 mod one_address_does_not_take_every_handshake;
 mod one_device_is_the_same_on_every_surface;
 mod openport_client;

@@ -28,11 +28,7 @@ fn sessions_end_with_the_key_that_opened_them() {
     let lodger = Lodger::with_device("keyed");
     let key = KeyPair::make(&lodger.station.folder().join("lodger"));
     let keys = format!("/v1/admin/users/{}/ssh-keys", lodger.user_id);
-    let added = lodger.call(
-        Method::POST,
-        &keys,
-        &json!({"public_key": key.public()}),
-    );
+    let added = lodger.call(Method::POST, &keys, &json!({"public_key": key.public()}));
     let by_key = lodger.ssh().key(&key);
     let mut keyed = lasting(&lodger, &by_key, "by-key");
     let mut other = lasting(&lodger, &lodger.by_password(), "by-password");
@@ -57,7 +53,9 @@ fn sessions_end_with_the_key_that_opened_them() {
     let own = lodger.call(Method::GET, "/v1/user/ssh-keys", &Value::Null);
     let path = format!("/v1/user/ssh-keys/{}", text(&own["keys"][0], "id"));
     lodger.call(Method::DELETE, &path, &Value::Null);
-    eventually("the operator's session ended", || operators.ended().is_some());
+    eventually("the operator's session ended", || {
+        operators.ended().is_some()
+    });
     assert!(other.ended().is_none());
 }
 
@@ -66,9 +64,8 @@ fn an_operators_session_ends_with_the_password_that_opened_it() {
     let lodger = Lodger::with_device("worded");
     let station = &lodger.station;
     let name = format!("{ADMIN_USER}+worded");
-    let by_password = |password: &str| {
-        Ssh::gateway(&station.server, &name, station.folder()).password(password)
-    };
+    let by_password =
+        |password: &str| Ssh::gateway(&station.server, &name, station.folder()).password(password);
     let mut keyed = lasting(&lodger, &station.by_name("worded"), "by-key");
     let mut session = lasting(&lodger, &by_password(ADMIN_PASSWORD), "by-password");
     let body = json!({"old_password": ADMIN_PASSWORD, "new_password": "another one"});

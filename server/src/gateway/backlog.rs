@@ -47,7 +47,10 @@ pub(super) fn backlog(
     connection: &Room,
 ) -> (impl Future<Output = ()>, Backlog) {
     let (sender, messages) = mpsc::channel(BACKLOG_MESSAGES);
-    let rooms = [Arc::new(Semaphore::new(BACKLOG_BYTES)), connection.0.clone()];
+    let rooms = [
+        Arc::new(Semaphore::new(BACKLOG_BYTES)),
+        connection.0.clone(),
+    ];
     let pump = async move {
         while let Some(message) = read.wait().await {
             let bytes = u32::try_from(size(&message)).unwrap_or(u32::MAX);
@@ -63,6 +66,16 @@ pub(super) fn backlog(
         }
     };
     (pump, Backlog { messages })
+}
+
+/// Runs `serve`, and `pump` for as long as that takes. The SSH library forgets a channel that was closed on this side
+/// first without a word to its reader, so that `pump` does not end by itself then.
+pub(super) async fn beside(pump: impl Future<Output = ()>, serve: impl Future<Output = ()>) {
+    tokio::pin!(serve);
+    tokio::select! {
+        () = pump => serve.await,
+        () = &mut serve => {}
+    }
 }
 
 /// What a message takes; an SSH packet is far below the backlog.

@@ -12,7 +12,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
-use super::backlog::{Room, backlog};
+use super::backlog::{Room, backlog, beside};
 use super::device::DeviceLink;
 use super::login;
 use super::relay;
@@ -243,7 +243,7 @@ impl DeviceLink {
             // The client may be gone already.
             write.close().await.unwrap_or_default();
         };
-        tokio::join!(pump, carry);
+        beside(pump, carry).await;
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 
 use super::Shared;
-use super::backlog::{Room, backlog};
+use super::backlog::{Room, backlog, beside};
 use super::relay::{self, Relay};
 use crate::live_sessions::LiveSession;
 use crate::registry::model::{Device, HostId, User};
@@ -139,7 +139,7 @@ impl OperatorLogin {
             // The operator may be gone already.
             write.close().await.unwrap_or_default();
         };
-        tokio::join!(pump, serve);
+        beside(pump, serve).await;
     }
 
     /// An operator's `direct-tcpip` to a device by its name.
@@ -166,7 +166,7 @@ impl OperatorLogin {
             relay::carry(stream, backlog, &write, &audited.tap).await;
             write.close().await.unwrap_or_default();
         };
-        tokio::join!(pump, carry);
+        beside(pump, carry).await;
         self.end(&target, audited).await;
     }
 
@@ -196,7 +196,7 @@ impl OperatorLogin {
             relay::join(channel, backlog, &write, &audited.tap).await;
             write.close().await.unwrap_or_default();
         };
-        tokio::join!(pump, carry);
+        beside(pump, carry).await;
         self.end(&target, audited).await;
     }
 }

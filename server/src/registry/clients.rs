@@ -17,9 +17,7 @@ use super::error::{Attempt as _, ClientError, RegistryError};
 use super::events::event_row;
 use super::folded;
 use super::host_orders::cancel_waiting;
-use super::model::{
-    AccountId, Device, DeviceId, HostId, NewEvent, PublicKey, Timestamp, Wanted,
-};
+use super::model::{AccountId, Device, DeviceId, HostId, NewEvent, PublicKey, Timestamp, Wanted};
 use super::sessions::placing::{self, Preference};
 use crate::random;
 

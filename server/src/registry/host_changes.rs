@@ -291,7 +291,10 @@ impl Registry {
             .exec_without_returning(&transaction)
             .await
             .attempt("keep one-time password")?;
-        transaction.commit().await.attempt("keep one-time password")?;
+        transaction
+            .commit()
+            .await
+            .attempt("keep one-time password")?;
         Ok(true)
     }
 

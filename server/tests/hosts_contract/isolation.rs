@@ -192,7 +192,10 @@ pub(crate) async fn a_device_that_moves_is_nobodys_host(world: &World<'_>) {
     let key = registry.device(id).await.unwrap().unwrap().public_key;
     // Its new owner registers its key.
     let account = world.stranger.user.account;
-    let linked = registry.link_key(account, key.unwrap(), None).await.unwrap();
+    let linked = registry
+        .link_key(account, key.unwrap(), None)
+        .await
+        .unwrap();
     assert_eq!(linked.from, Some(world.bed.account));
     refused(&world.get(&host.path()).await, 404, "host not found");
     let found = registry.host_by_short_id(&host.short_id).await.unwrap();
@@ -205,7 +208,9 @@ pub(crate) async fn a_device_that_moves_is_nobodys_host(world: &World<'_>) {
     Line::of(world, &device).await;
     let id = moorline_server::registry::model::DeviceId(device.parse().unwrap());
     let key = registry.device(id).await.unwrap().unwrap().public_key;
-    let linked = registry.link_key(world.bed.account, key.unwrap(), None).await;
+    let linked = registry
+        .link_key(world.bed.account, key.unwrap(), None)
+        .await;
     assert_eq!(linked.unwrap().from, None);
     assert_eq!(world.get(&host.path()).await.status, 200);
 }

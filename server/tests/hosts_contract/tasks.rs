@@ -98,10 +98,11 @@ pub(crate) async fn users_leave_room_for_administrators(world: &World<'_>) {
     let full = world.ask(token, "POST", &path, &Value::Null).await;
     refused(&full, 500, "queue action failed");
     let body = json!({"username": world.user.user.username, "password": PASSWORD});
-    let full = world
-        .ask("", "POST", "/v1/bootstrap/sessions", &body)
-        .await;
-    assert_eq!((full.status, full.json()["error_code"].as_str()), (500, Some("start_failed")));
+    let full = world.ask("", "POST", "/v1/bootstrap/sessions", &body).await;
+    assert_eq!(
+        (full.status, full.json()["error_code"].as_str()),
+        (500, Some("start_failed"))
+    );
     act(world, &host, "stop").await;
     assert_eq!(world.delete(&host.path()).await.status, 200);
 }
