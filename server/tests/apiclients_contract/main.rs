@@ -10,6 +10,7 @@
 mod auth;
 #[allow(dead_code, reason = "shared with the provisioning contract")]
 #[path = "../provisioning_contract/bed.rs"]
+#[macro_use]
 mod bed;
 mod conventions;
 mod create;
@@ -30,22 +31,6 @@ mod update;
 
 use bed::Bed;
 use postgres::Postgres;
-
-/// Tells each story on one server, each from a source address and in an account of its own.
-macro_rules! tell_all {
-    ($bed:expr, [$($module:ident :: $story:ident),+ $(,)?]) => {
-        let mut bed: Bed = $bed;
-        let mut told = 0;
-        $(
-            println!("{}::{}", stringify!($module), stringify!($story));
-            bed.turn_page(stringify!($story)).await;
-            Box::pin($module::$story(&bed)).await;
-            told += 1;
-        )+
-        assert_eq!(told, [$(stringify!($story)),+].len());
-        bed.stop().await;
-    };
-}
 
 macro_rules! contract {
     ($bed:expr) => {
@@ -111,11 +96,7 @@ async fn api_client_contract_holds_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn api_client_contract_holds_on_postgresql() {
     let server = Postgres::start();
-    let url = format!(
-        "postgres://moorline@localhost/postgres?host={}",
-        server.socket_folder().display()
-    );
-    contract!(Bed::on(&url).await);
+    contract!(Bed::on(&server.url()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@
 
 mod bench;
 #[path = "../registry_contract/postgres.rs"]
+#[allow(dead_code, reason = "shared with those who have one database")]
 mod postgres;
 mod stories;
 

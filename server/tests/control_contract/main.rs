@@ -9,6 +9,7 @@
 
 #[allow(dead_code, reason = "shared with the provisioning contract")]
 #[path = "../provisioning_contract/bed.rs"]
+#[macro_use]
 mod bed;
 mod bindings;
 mod conventions;
@@ -32,27 +33,11 @@ use bed::Bed;
 use postgres::Postgres;
 use world::World;
 
-/// Tells each story on one server, each from a source address, with accounts and people of its own.
-macro_rules! tell_all {
-    ($bed:expr, [$($module:ident :: $story:ident),+ $(,)?]) => {
-        let mut bed: Bed = $bed;
-        let mut told = 0;
-        $(
-            println!("{}::{}", stringify!($module), stringify!($story));
-            bed.turn_page(stringify!($story)).await;
-            let world = World::make(&bed).await;
-            Box::pin($module::$story(&world)).await;
-            told += 1;
-        )+
-        assert_eq!(told, [$(stringify!($story)),+].len());
-        bed.stop().await;
-    };
-}
-
 macro_rules! contract {
     ($bed:expr) => {
         tell_all!(
             $bed,
+            World::make,
             [
                 conventions::answers_are_compact_json_and_end_in_a_line_break,
                 conventions::bodies_have_their_limits,
@@ -113,9 +98,5 @@ async fn control_contract_holds_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn control_contract_holds_on_postgresql() {
     let server = Postgres::start();
-    let url = format!(
-        "postgres://moorline@localhost/postgres?host={}",
-        server.socket_folder().display()
-    );
-    contract!(Bed::on(&url).await);
+    contract!(Bed::on(&server.url()).await);
 }

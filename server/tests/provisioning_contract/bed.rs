@@ -29,6 +29,25 @@ const DEVICE_SCOPES: [Scope; 4] = [
     Scope::DeviceDelete,
 ];
 
+/// Tells each story on one server, each from a source address and in an account of its own: to the bed, or to what is
+/// made of it for each.
+#[allow(unused_macros, reason = "not all who share this file tell stories so")]
+macro_rules! tell_all {
+    ($bed:expr, [$($story:path),+ $(,)?]) => {
+        tell_all!($bed, std::future::ready, [$($story),+])
+    };
+    ($bed:expr, $world:path, [$($story:path),+ $(,)?]) => {
+        let mut bed: $crate::bed::Bed = $bed;
+        $(
+            println!(stringify!($story));
+            bed.turn_page(stringify!($story)).await;
+            let world = $world(&bed).await;
+            Box::pin($story(&world)).await;
+        )+
+        bed.stop().await;
+    };
+}
+
 pub(crate) struct Bed {
     folder: TempDir,
     stop: CancellationToken,

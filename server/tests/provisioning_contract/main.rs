@@ -9,6 +9,7 @@
 
 mod access;
 #[allow(dead_code, reason = "shared with the operator calls")]
+#[macro_use]
 mod bed;
 mod conventions;
 mod creation;
@@ -21,22 +22,6 @@ mod tunnel;
 
 use bed::Bed;
 use postgres::Postgres;
-
-/// Tells each story on one server, each from a source address and in an account of its own.
-macro_rules! tell_all {
-    ($bed:expr, [$($module:ident :: $story:ident),+ $(,)?]) => {
-        let mut bed: Bed = $bed;
-        let mut told = 0;
-        $(
-            println!("{}::{}", stringify!($module), stringify!($story));
-            bed.turn_page(stringify!($story)).await;
-            Box::pin($module::$story(&bed)).await;
-            told += 1;
-        )+
-        assert_eq!(told, [$(stringify!($story)),+].len());
-        bed.stop().await;
-    };
-}
 
 macro_rules! contract {
     ($bed:expr) => {
@@ -93,9 +78,5 @@ async fn provisioning_contract_holds_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn provisioning_contract_holds_on_postgresql() {
     let server = Postgres::start();
-    let url = format!(
-        "postgres://moorline@localhost/postgres?host={}",
-        server.socket_folder().display()
-    );
-    contract!(Bed::on(&url).await);
+    contract!(Bed::on(&server.url()).await);
 }

@@ -12,6 +12,7 @@ mod creation;
 mod devices;
 mod forwards;
 mod people;
+#[allow(dead_code, reason = "shared with those who have one database")]
 mod postgres;
 mod processes;
 mod sessions;
