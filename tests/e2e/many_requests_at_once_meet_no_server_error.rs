@@ -1,9 +1,11 @@
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use harness::{ADMIN_PASSWORD, ADMIN_USER, Api, TestServer};
+use harness::{ADMIN_PASSWORD, ADMIN_USER, Api, ServerOptions, TestServer};
 use reqwest::Method;
 use serde_json::json;
+
+use crate::postgres::Postgres;
 
 /// All begin together.
 const REQUESTS: usize = 500;
@@ -11,8 +13,21 @@ const REQUESTS: usize = 500;
 const LOGINS_EVERY: usize = 100;
 
 #[test]
-fn five_hundred_mixed_requests_at_once_are_all_answered() {
-    let server = TestServer::start();
+fn five_hundred_mixed_requests_at_once_are_all_answered_on_sqlite() {
+    all_are_answered(&TestServer::start());
+}
+
+#[test]
+fn five_hundred_mixed_requests_at_once_are_all_answered_on_postgresql() {
+    let database = Postgres::start();
+    let options = ServerOptions {
+        database: Some(database.url()),
+        ..ServerOptions::default()
+    };
+    all_are_answered(&TestServer::start_with(options));
+}
+
+fn all_are_answered(server: &TestServer) {
     let secret = server.full_key("factory");
     let base = server.url();
     let login = json!({"username": ADMIN_USER, "password": ADMIN_PASSWORD});

@@ -108,6 +108,11 @@ pub(super) fn login_and_health(walk: &mut Walk) {
     let header = walk.filled("Cookie: admin_token=<admin_token>");
     let by_cookie = walk.ask("GET", "/v1/admin/dashboard/stats", "", &["-H", &header]);
     assert_eq!(by_cookie.status, 401, "cookies are for desktops");
+    // The same letters with a backslash of their own are a name like any other.
+    let letters = r#"{"username":"a\\u0000b","password":"x"}"#;
+    let from = ["--interface", "127.0.0.76"];
+    let answer = walk.ask("POST", "/v1/auth/login", letters, &from);
+    assert_eq!(answer.status, 401, "{}", answer.body);
     // The failures of a source address are counted together; the eleventh within a minute is not looked at.
     let from = ["--interface", "127.0.0.77"];
     for attempt in 0..10 {
