@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::config::Config;
 use crate::master_key::MasterKeyError;
 use crate::master_key::files::KeyFiles;
-use crate::private_file::Temporary;
+use crate::private_file::{self, Temporary};
 use crate::registry::model::Timestamp;
 use crate::registry::snapshot::{self, Kind, SnapshotError};
 use crate::serve::{ServeError, lock_data_dir, make_data_dir};
@@ -140,6 +140,9 @@ pub async fn backup(
     if path.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(path));
     }
+    let of_this_name = |file: &str| args.name.taken_at(file).is_some();
+    let abandoned = private_file::remove_abandoned(&args.dir, of_this_name);
+    let abandoned = abandoned.map_err(at("remove what a killed backup left in", &args.dir))?;
     let temporary = Temporary::beside(&path).map_err(at("make a file in", &args.dir))?;
     snapshot::take(url, temporary.path()).await?;
     temporary.keep().map_err(at("keep", &path))?;
@@ -159,7 +162,7 @@ pub async fn backup(
         "The master key is not in it, and without it the snapshot is of no use: keep {} in another place.\n",
         master_key.display()
     );
-    for path in &deleted {
+    for path in abandoned.iter().chain(&deleted) {
         advice.push_str(&format!("deleted {}\n", path.display()));
     }
     Ok(Said { data, advice })

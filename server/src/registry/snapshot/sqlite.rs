@@ -1,6 +1,6 @@
 //! Snapshots of SQLite: the file as the database itself copies it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,11 @@ pub(super) async fn put_back(
     stamp: &str,
 ) -> Result<Option<String>, SnapshotError> {
     let file = file_of(url)?;
+    // What an earlier one left that was killed. Whoever gets here has the data folder for itself.
+    if let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(OsStr::to_str)) {
+        private_file::remove_abandoned(folder, |meant_for| meant_for == name)
+            .map_err(at("remove what a killed restore left beside", &file))?;
+    }
     let staged = Temporary::beside(&file).map_err(at("make a file beside", &file))?;
     fs::copy(snapshot, staged.path()).map_err(at("copy", snapshot))?;
     check(snapshot, staged.path(), keys).await?;
