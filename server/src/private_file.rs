@@ -13,6 +13,8 @@ use nix::fcntl::{Flock, FlockArg};
 const MODE: u32 = 0o600;
 /// How the names of temporary files end, behind a dot and 32 hexadecimal digits.
 const TEMPORARY: &str = ".tmp";
+/// What SQLite puts behind the name of a file that it writes, for a file beside it.
+const JOURNAL: &str = "-journal";
 
 /// Writes `bytes` to `path`, replacing what was there. After it returned, a power cut does not undo it.
 ///
@@ -155,8 +157,13 @@ pub fn remove_abandoned(folder: &Path, fits: impl Fn(&str) -> bool) -> io::Resul
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let meant_for = name.to_str().and_then(meant_for);
-        if !meant_for.is_some_and(&fits) || !entry.file_type()?.is_file() {
+        let Some(name) = name.to_str() else { continue };
+        let temporary = name.strip_suffix(JOURNAL).unwrap_or(name);
+        if !meant_for(temporary).is_some_and(&fits) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        // A journal goes with its file.
+        if temporary != name && folder.join(temporary).exists() {
             continue;
         }
         let file = match File::open(entry.path()) {
@@ -166,11 +173,25 @@ pub fn remove_abandoned(folder: &Path, fits: impl Fn(&str) -> bool) -> io::Resul
         // Its writer holds the lock for as long as it lives.
         if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
             fs::remove_file(entry.path())?;
+            remove_journal(&entry.path())?;
             removed.push(entry.path());
         }
     }
     removed.sort();
     Ok(removed)
+}
+
+/// Removes the journal that SQLite left beside `path`, if it did.
+///
+/// # Errors
+/// Of the file system.
+pub fn remove_journal(path: &Path) -> io::Result<()> {
+    let mut journal = OsString::from(path);
+    journal.push(JOURNAL);
+    match fs::remove_file(PathBuf::from(journal)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(_) | Ok(()) => Ok(()),
+    }
 }
 
 /// The name of the file that the temporary one called `name` was meant for.
@@ -246,11 +267,15 @@ mod tests {
         let written = Temporary::beside(&path("one.db")).unwrap();
         let id = "0123456789abcdef0123456789abcdef";
         let (abandoned, other) = (format!("one.db.{id}.tmp"), format!("two.db.{id}.tmp"));
+        let orphan = abandoned.replace('0', "f") + JOURNAL;
         for name in [&abandoned, &other, "one.db", "one.db.tmp", "one.db.x.tmp"] {
             fs::write(path(name), b"x").unwrap();
         }
+        for name in [format!("{abandoned}{JOURNAL}"), orphan.clone()] {
+            fs::write(path(&name), b"x").unwrap();
+        }
         let removed = remove_abandoned(folder.path(), |name| name == "one.db").unwrap();
-        assert_eq!(removed, [path(&abandoned)]);
+        assert_eq!(removed, [path(&abandoned), path(&orphan)]);
         assert!(written.path().exists() && path(&other).exists());
         written.keep().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
