@@ -136,11 +136,11 @@ pub(crate) async fn kills_at_any_moment_lose_nothing(bench: Bench) {
         }
         secrets.check(&bench).await;
     }
-    println!(
-        "killed before the next key was there {nothing}, before the database was under it {undone}, \
-         before it took the place {changed}, too late {done}"
+    assert!(
+        undone > 0,
+        "no kill fell into the middle: before the next key was there {nothing}, before the database was under it \
+         {undone}, before it took the place {changed}, too late {done}"
     );
-    assert!(undone > 0, "no kill fell into the middle");
     let distinct = |name: &String| name.ends_with(".new");
     assert!(!key_files(&bench).iter().any(distinct));
 }
