@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::master_key::MasterKeyError;
 use crate::master_key::files::KeyFiles;
-use crate::private_file::Temporary;
+use crate::private_file::{self, Temporary};
 use crate::registry::model::Timestamp;
 use crate::registry::snapshot::{self, Kind, SnapshotError};
 use crate::serve::{ServeError, lock_data_dir, make_data_dir};
@@ -114,7 +115,8 @@ pub enum BackupError {
     DataDir(#[from] ServeError),
 }
 
-/// Takes a snapshot at `now`, then deletes those of its name that are older than the retention.
+/// Takes a snapshot at `now`, then deletes those of its name that are older than the retention. Cancelling `stop` ends
+/// it early.
 ///
 /// # Errors
 /// [`BackupError`]; but for [`BackupError::Retention`] there is no new file then, and nothing was deleted.
@@ -122,6 +124,7 @@ pub async fn backup(
     args: &BackupArgs,
     config: &Config,
     now: Timestamp,
+    stop: &CancellationToken,
 ) -> Result<Said, BackupError> {
     #[derive(Serialize)]
     struct Answer<'a> {
@@ -140,8 +143,11 @@ pub async fn backup(
     if path.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(path));
     }
+    let of_this_name = |file: &str| args.name.taken_at(file).is_some();
+    let abandoned = private_file::remove_abandoned(&args.dir, of_this_name);
+    let abandoned = abandoned.map_err(at("remove what a killed backup left in", &args.dir))?;
     let temporary = Temporary::beside(&path).map_err(at("make a file in", &args.dir))?;
-    snapshot::take(url, temporary.path()).await?;
+    snapshot::take(url, temporary.path(), stop).await?;
     temporary.keep().map_err(at("keep", &path))?;
     let bytes = path.metadata().map_err(at("read", &path))?.len();
     let deleted = delete_expired(args, &path, now)?;
@@ -159,7 +165,7 @@ pub async fn backup(
         "The master key is not in it, and without it the snapshot is of no use: keep {} in another place.\n",
         master_key.display()
     );
-    for path in &deleted {
+    for path in abandoned.iter().chain(&deleted) {
         advice.push_str(&format!("deleted {}\n", path.display()));
     }
     Ok(Said { data, advice })

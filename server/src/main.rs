@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -202,17 +203,22 @@ fn run_admin(cli: AdminCli) -> anyhow::Result<()> {
     print(&text)
 }
 
-/// A signal ends it as any other failure does: without a partial file.
+/// A signal ends it as any other failure does: without a partial file, and with nothing deleted.
 fn run_backup(cli: BackupCli) -> anyhow::Result<()> {
     let config = cli.place.load()?;
     let done = runtime()?.block_on(async {
         let mut signals = stop_signals()?;
         let [terminate, interrupt] = &mut signals;
+        let stop = CancellationToken::new();
+        let mut work = pin!(backup::backup(&cli.args, &config, Timestamp::now(), &stop));
         tokio::select! {
-            said = backup::backup(&cli.args, &config, Timestamp::now()) => Ok(said?),
-            _ = terminate.recv() => anyhow::bail!("back up: stopped by a signal"),
-            _ = interrupt.recv() => anyhow::bail!("back up: stopped by a signal"),
+            said = &mut work => return Ok::<_, anyhow::Error>(said?),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
+        stop.cancel();
+        // It ends where it can be cleaned up, which is at once.
+        Ok(work.await?)
     });
     say(&done?)
 }

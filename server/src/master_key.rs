@@ -375,12 +375,19 @@ mod tests {
         let (one, two) = (MasterKey::random().unwrap(), MasterKey::random().unwrap());
         let first = one.first_lasting().unwrap();
         let hash = one.keyed_hash("k", b"x");
-        assert_eq!(first.keyed_hash("k", b"x"), hash, "nothing changes at first");
+        assert_eq!(
+            first.keyed_hash("k", b"x"),
+            hash,
+            "nothing changes at first"
+        );
         let sealed = two.seal_lasting(&first).unwrap();
         assert!(one.open_lasting(&sealed).is_err());
         let carried = two.open_lasting(&sealed).unwrap();
         assert_eq!(carried.keyed_hash("k", b"x"), hash);
         assert_ne!(two.keyed_hash("k", b"x"), hash);
-        assert!(two.open_lasting(&two.seal("elsewhere", &[0; 32]).unwrap()).is_err());
+        assert!(
+            two.open_lasting(&two.seal("elsewhere", &[0; 32]).unwrap())
+                .is_err()
+        );
     }
 }

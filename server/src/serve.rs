@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::api::{Api, Clients, Identity, Parts, Tokens};
+use crate::backup::names::stamp;
 use crate::config::{Config, ConfigError};
 use crate::expiry::Expiry;
 use crate::forward::PublicPorts;
@@ -32,7 +33,6 @@ use crate::http::{Http, Listener};
 use crate::lapse;
 use crate::live_sessions::LiveSessions;
 use crate::login_limits::LoginLimits;
-use crate::backup::names::stamp;
 use crate::master_key::files::KeyFiles;
 use crate::master_key::{Candidates, KeyFile, MasterKeyError};
 use crate::passwords::{PasswordError, Passwords};

@@ -121,9 +121,7 @@ impl Registry {
     }
 
     fn binding_token_hash(&self, token: &str) -> Vec<u8> {
-        self.store
-            .keys
-            .keyed_hash(HASH, token.as_bytes())
+        self.store.keys.keyed_hash(HASH, token.as_bytes())
     }
 }
 

@@ -34,7 +34,8 @@ pub enum RegistryError {
     },
     /// What stands in the database was sealed under another key.
     #[error(
-        "check master key: this is not the key the database was made with, put back the former master.key"
+        "check master key: this is not the key of the database, put the right master.key in its place (a rotation \
+         keeps former ones as master.key.old-<time>)"
     )]
     OtherMasterKey,
     /// A statement or a connection failed.

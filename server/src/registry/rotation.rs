@@ -110,7 +110,9 @@ pub async fn rotate(
 ) -> Result<Rotation, RotationError> {
     let database = open(url).await.map_err(in_use)?;
     let transaction = begin(&database).await.map_err(in_use)?;
-    let mark = alone(&transaction).await?.ok_or(RotationError::NoDatabase)?;
+    let mark = alone(&transaction)
+        .await?
+        .ok_or(RotationError::NoDatabase)?;
     let (file, from) = store::fitting(present, &mark)?;
     if file == KeyFile::Pending {
         transaction.rollback().await.attempt("look at the key")?;
@@ -210,7 +212,10 @@ async fn reseal_all(
     let dropped = dropped.exec(transaction).await;
     resealed.dropped_one_time_passwords = dropped.attempt("drop one-time passwords")?.rows_affected;
     let failures = login_failure::Entity::delete_many();
-    failures.exec(transaction).await.attempt("drop failed logins")?;
+    failures
+        .exec(transaction)
+        .await
+        .attempt("drop failed logins")?;
     Ok(resealed)
 }
 
@@ -227,7 +232,9 @@ async fn put_mark(
         hash: ActiveValue::Set(store::hash_of(to)),
         lasting_sealed: ActiveValue::Set(Some(sealed)),
     };
-    let done = master_key_check::Entity::update(row).exec(transaction).await;
+    let done = master_key_check::Entity::update(row)
+        .exec(transaction)
+        .await;
     done.attempt("put mark of the master key")?;
     Ok(())
 }

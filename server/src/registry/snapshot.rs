@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use super::error::RegistryError;
 use super::{migrations, store};
@@ -74,6 +75,9 @@ pub enum SnapshotError {
         /// How long it was given.
         limit: Duration,
     },
+    /// It was told to stop.
+    #[error("take snapshot: stopped by a signal")]
+    Stopped,
     /// See [`RegistryError`].
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -133,14 +137,15 @@ impl Kind {
     }
 }
 
-/// Writes a consistent snapshot of the database at `url`, which may be in use, into the empty file `into`.
+/// Writes a consistent snapshot of the database at `url`, which may be in use, into the empty file `into`. Cancelling
+/// `stop` ends it early.
 ///
 /// # Errors
 /// [`SnapshotError`]; then `into` holds nothing of use.
-pub async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
+pub async fn take(url: &str, into: &Path, stop: &CancellationToken) -> Result<(), SnapshotError> {
     match Kind::of_url(url)? {
-        Kind::Sqlite => sqlite::take(url, into).await,
-        Kind::Postgres => postgres::take(url, into).await,
+        Kind::Sqlite => sqlite::take(url, into, stop).await,
+        Kind::Postgres => postgres::take(url, into, stop).await,
     }
 }
 

@@ -212,7 +212,9 @@ impl Fence {
         if found.as_ref() == Some(mark) {
             return Ok(());
         }
-        tracing::error!("the master key of the database was rotated: start the server with the new one");
+        tracing::error!(
+            "the master key of the database was rotated: start the server with the new one"
+        );
         Err(sqlx::Error::Configuration(
             RegistryError::OtherMasterKey.into(),
         ))

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod failures;
 #[path = "../registry_contract/postgres.rs"]
 mod postgres;
 mod stories;
@@ -21,6 +22,17 @@ macro_rules! tell {
         $(
             println!("{}", stringify!($story));
             Box::pin(stories::$story(Bench::make(&place, stringify!($story)).await)).await;
+        )+
+    };
+}
+
+/// The same for those of [`failures`].
+macro_rules! fail {
+    ($place:expr, [$($story:ident),+ $(,)?]) => {
+        let place: Place = $place;
+        $(
+            println!("{}", stringify!($story));
+            Box::pin(failures::$story(Bench::make(&place, stringify!($story)).await)).await;
         )+
     };
 }
@@ -40,7 +52,16 @@ macro_rules! tell_all {
                 a_snapshot_of_a_newer_version_changes_nothing,
                 a_snapshot_wants_its_master_key,
             ]
-        )
+        );
+        fail!(
+            $place,
+            [
+                a_full_disk_leaves_nothing_and_deletes_nothing,
+                a_folder_that_cannot_be_used_is_named,
+                a_backup_that_is_terminated_leaves_nothing,
+                what_a_killed_backup_left_is_removed_by_the_next,
+            ]
+        );
     };
 }
 
@@ -53,6 +74,14 @@ async fn backups_hold_on_sqlite() {
 async fn backups_hold_on_postgresql() {
     let server = Postgres::start();
     tell_all!(Place::Server(server.socket_folder().to_owned()));
+    fail!(
+        Place::Server(server.socket_folder().to_owned()),
+        [
+            a_dump_that_fails_leaves_nothing,
+            a_restore_that_fails_in_the_middle_changes_nothing,
+            a_damaged_dump_changes_nothing,
+        ]
+    );
     stories::the_password_is_not_asked_for(
         Bench::make(
             &Place::Server(server.socket_folder().to_owned()),
@@ -74,4 +103,8 @@ async fn backups_hold_on_postgresql() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_database_is_replaced() {
     stories::a_damaged_database_is_replaced(Bench::make(&Place::Sqlite, "damaged").await).await;
+    fail!(
+        Place::Sqlite,
+        [what_a_killed_restore_left_is_removed_by_the_next]
+    );
 }

@@ -4,9 +4,7 @@
 
 use std::fmt;
 
-use sea_orm::{
-    ConnectionTrait as _, DatabaseTransaction, DbErr, QueryResult, Statement, Value,
-};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::{Resealed, RotationError};
@@ -143,7 +141,10 @@ impl Sealed {
         );
         let backend = transaction.get_database_backend();
         let statement = Statement::from_sql_and_values(backend, sql, after.map(Key::value));
-        let rows = transaction.query_all_raw(statement).await.attempt(ATTEMPT)?;
+        let rows = transaction
+            .query_all_raw(statement)
+            .await
+            .attempt(ATTEMPT)?;
         rows.iter()
             .map(|row| Ok((self.key.read(row)?, row.try_get_by_index(1)?)))
             .collect::<Result<_, DbErr>>()
@@ -178,7 +179,9 @@ impl Sealed {
         let written = done.attempt("write sealed values")?.rows_affected();
         match usize::try_from(written) == Ok(rows.len()) {
             true => Ok(()),
-            false => Err(RegistryError::Damaged { column: self.column }),
+            false => Err(RegistryError::Damaged {
+                column: self.column,
+            }),
         }
     }
 }

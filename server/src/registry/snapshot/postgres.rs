@@ -14,6 +14,7 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
     TransactionTrait as _,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::super::error::{Attempt as _, RegistryError};
 use super::{Contents, SnapshotError, not_a_snapshot, program};
@@ -28,7 +29,11 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// What the commands here call themselves at the database; the server has another name.
 const APPLICATION: &str = "moorline-backup";
 
-pub(super) async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
+pub(super) async fn take(
+    url: &str,
+    into: &Path,
+    stop: &CancellationToken,
+) -> Result<(), SnapshotError> {
     let address = Address::parse(url)?;
     let database = connect(url).await?;
     let schema = schema(&database).await?;
@@ -47,7 +52,11 @@ pub(super) async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
     .arg("--file")
     .arg(into)
     .arg(address.connection());
-    program::run(DUMP, dump).await.map(drop)
+    // Nobody waits for the program then, and it is killed.
+    tokio::select! {
+        done = program::run(DUMP, dump) => done.map(drop),
+        () = stop.cancelled() => Err(SnapshotError::Stopped),
+    }
 }
 
 pub(super) async fn put_back(

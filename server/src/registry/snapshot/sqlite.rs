@@ -1,10 +1,11 @@
 //! Snapshots of SQLite: the file as the database itself copies it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
@@ -12,6 +13,7 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, DbErr,
     RuntimeErr, Statement,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::super::error::{Attempt as _, RegistryError};
 use super::{Contents, SnapshotError, at, not_a_snapshot};
@@ -20,27 +22,52 @@ use crate::private_file::{self, Temporary};
 
 /// How long a statement waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);
+/// Operations of SQLite between two looks whether it shall stop: less than a millisecond.
+const OPERATIONS: i32 = 1000;
 /// Files that SQLite keeps beside its own.
 const SIDE_FILES: [&str; 2] = ["-wal", "-shm"];
 /// Result codes of SQLite, in their low byte, that mean that somebody else has the database open.
 const BUSY_CODES: [u32; 2] = [5, 6];
 
-pub(super) async fn take(url: &str, into: &Path) -> Result<(), SnapshotError> {
+pub(super) async fn take(
+    url: &str,
+    into: &Path,
+    stop: &CancellationToken,
+) -> Result<(), SnapshotError> {
     let file = file_of(url)?;
     let no_database = || SnapshotError::NoDatabase(file.display().to_string());
     if !file.is_file() {
         return Err(no_database());
     }
-    let into = into
+    let name = into
         .to_str()
         .ok_or_else(|| at("name", into)(io::ErrorKind::InvalidFilename.into()))?;
     let live = open(&file, Use::Live).await?;
     if contents(&live).await?.is_none() {
         return Err(no_database());
     }
-    let copy = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO $1", [into.into()]);
-    live.execute_raw(copy).await.attempt("copy database")?;
+    let copy = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO $1", [name.into()]);
+    listen(&live, stop).await.attempt("copy database")?;
+    let copied = live.execute_raw(copy).await;
     live.close().await.attempt("close database")?;
+    if copied.is_err() {
+        private_file::remove_journal(into).map_err(at("remove journal of", into))?;
+    }
+    match copied {
+        Err(_) if stop.is_cancelled() => Err(SnapshotError::Stopped),
+        copied => Ok(copied.map(drop).attempt("copy database")?),
+    }
+}
+
+/// Has statements of this connection fail once `stop` is cancelled. They go on otherwise when nobody waits for them,
+/// and write files that were removed anew.
+async fn listen(database: &DatabaseConnection, stop: &CancellationToken) -> Result<(), DbErr> {
+    let failed = |error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
+    let pool = database.get_sqlite_connection_pool();
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let mut handle = connection.lock_handle().await.map_err(failed)?;
+    let stop = stop.clone();
+    handle.set_progress_handler(OPERATIONS, move || !stop.is_cancelled());
     Ok(())
 }
 
@@ -51,6 +78,11 @@ pub(super) async fn put_back(
     stamp: &str,
 ) -> Result<Option<String>, SnapshotError> {
     let file = file_of(url)?;
+    // What an earlier one left that was killed. Whoever gets here has the data folder for itself.
+    if let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(OsStr::to_str)) {
+        private_file::remove_abandoned(folder, |meant_for| meant_for == name)
+            .map_err(at("remove what a killed restore left beside", &file))?;
+    }
     let staged = Temporary::beside(&file).map_err(at("make a file beside", &file))?;
     fs::copy(snapshot, staged.path()).map_err(at("copy", snapshot))?;
     check(snapshot, staged.path(), keys).await?;
