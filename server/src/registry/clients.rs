@@ -16,6 +16,7 @@ use super::entity::{account, device, event};
 use super::error::{Attempt as _, ClientError, RegistryError};
 use super::events::event_row;
 use super::folded;
+use super::host_orders::unassign;
 use super::model::{AccountId, Device, DeviceId, NewEvent, PublicKey, Timestamp, Wanted};
 use super::sessions::placing::{self, Preference};
 use crate::random;
@@ -196,7 +197,8 @@ impl Registry {
     }
 
     /// Registers a key to an account. A device that has it already moves there and keeps its id, ports and links; its
-    /// `dbid` is made anew, since holders of keys of the former account may know it. `name` as in [`NewClient`], but
+    /// `dbid` is made anew, since holders of keys of the former account may know it, and the host that it was there is
+    /// no more. `name` as in [`NewClient`], but
     /// `None` keeps the present name, and for a new key takes its comment.
     ///
     /// # Errors
@@ -280,6 +282,8 @@ impl Registry {
             .exec(transaction)
             .await
             .attempt("move device")?;
+        // Whose host it was has no business in the other account.
+        unassign(transaction, id).await?;
         let from = AccountId(row.account_id);
         moved(transaction, id, (from, &row.name), (to, &name)).await?;
         let from = Some(from);

@@ -124,6 +124,12 @@ pub enum UserKeyError {
 /// Why a host was not made (control contract section 8).
 #[derive(Clone, Debug, Error)]
 pub enum HostError {
+    /// The account has no such user.
+    #[error("user not found")]
+    UnknownUser,
+    /// The account has no such device.
+    #[error("device not found")]
+    UnknownDevice,
     /// The user has a container in this slot.
     #[error("user already has an active host")]
     SlotTaken,

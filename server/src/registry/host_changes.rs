@@ -6,13 +6,13 @@ use sea_orm::{ActiveValue, ColumnTrait as _, Condition, ConnectionTrait as _, En
 use sea_orm::{FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement};
 use uuid::Uuid;
 
-use super::Registry;
 use super::entity::{binding, host, one_time_password, user};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
     AccessPolicy, AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId,
     Wanted,
 };
+use super::{Registry, is_storable};
 
 /// Rows named in one statement; databases limit them.
 const IDS_AT_ONCE: usize = 500;
@@ -99,6 +99,9 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn host_by_short_id(&self, short_id: &str) -> Result<Option<Host>, RegistryError> {
+        if !is_storable(short_id) {
+            return Ok(None);
+        }
         self.one_host(Condition::all().add(host::Column::ShortId.eq(short_id)))
             .await
     }

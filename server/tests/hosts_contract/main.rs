@@ -17,6 +17,7 @@ mod desktop;
 mod devices;
 mod entry;
 mod expiry;
+mod hostile;
 #[allow(dead_code, reason = "shared with the provisioning contract")]
 #[path = "../provisioning_contract/http.rs"]
 mod http;
@@ -86,6 +87,7 @@ macro_rules! contract {
                 isolation::users_reach_nothing_of_the_administrators,
                 isolation::another_account_is_as_if_it_were_not,
                 isolation::another_user_is_forbidden,
+                hostile::a_name_that_is_a_short_id_takes_no_entry,
             ]
         )
     };

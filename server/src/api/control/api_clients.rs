@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::access::Operator;
 use super::answer::{Json, json};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::apiclients::attributes::Problem;
 use crate::api::apiclients::operations::{Actor, Caller, Trouble};

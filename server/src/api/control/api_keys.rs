@@ -1,12 +1,13 @@
 //! `/v1/admin/api-keys`: keys of API clients, made and revoked by operators (`moorline_protocol::operator`).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::{ApiKeyEnvelope, ApiKeyInfo, ApiKeyList, NewApiKey};
 
 use super::access::Operator;
 use super::answer::{Json, Refusal, json};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::apiclients::rules;
 use crate::registry::error::{ApiClientError, ChangeClientError};

@@ -1,6 +1,6 @@
 //! `/v1/admin/bindings`: which host leaves by which egress IP (control contract section 8).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::access::Operator;
 use super::answer::{Json, Refusal, json};
 use super::audit::{self, Deed};
+use super::path::Path;
 use crate::api::Api;
 use crate::registry::error::BindError;
 use crate::registry::model::{Binding, BindingId, EgressIpId, HostId};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::{
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::access::Operator;
 use super::answer::{Json, Refusal, json};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::device_changes::Actor;
 use crate::api::provisioning::parameters::is_name;
@@ -42,6 +43,14 @@ pub(super) async fn list(
     let Query(page) = page.map_err(|_| Refusal::bad("limit and offset must be numbers"))?;
     let account = operator.0.account;
     let prefix = page.prefix.filter(|prefix| !prefix.is_empty());
+    // No database keeps a NUL: no name begins so.
+    if prefix
+        .as_deref()
+        .is_some_and(|prefix| prefix.contains('\0'))
+    {
+        let (devices, total) = (Vec::new(), 0);
+        return Ok(json(StatusCode::OK, &DeviceList { devices, total }));
+    }
     let total = api
         .registry()
         .count_devices(account, prefix.as_deref())

@@ -6,7 +6,7 @@
 //! | [`proxy_config`] | sing-box outbounds: checked, shown without secrets, secrets kept |
 //! | [`test`] | `POST .../test` |
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::access::Operator;
 use super::answer::{Json, Refusal, json};
 use super::audit::{self, Deed};
+use super::path::Path;
 use crate::api::Api;
 use crate::registry::error::EgressError;
 use crate::registry::model::{EgressIp, EgressIpId, EgressTunnel, WireGuard};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::{ForwardEnvelope, ForwardList, NewForward};
@@ -11,6 +11,7 @@ use moorline_protocol::operator::{ForwardEnvelope, ForwardList, NewForward};
 use super::access::Operator;
 use super::answer::{Json, Refusal, json};
 use super::devices::{find, forward_info, nodes};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::device_changes::Actor;
 use crate::registry::error::AddForwardError;

@@ -7,7 +7,7 @@
 //! | [`own`] | `/v1/user/hosts`: what users see of their hosts |
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use moorline_protocol::Secret;
@@ -21,6 +21,7 @@ use super::audit::{self, Deed};
 use super::egress_ips::EgressIpInfo;
 use super::host_info::HostInfo;
 use super::origin::Origin;
+use super::path::Path;
 use super::users::UserInfo;
 use crate::api::Api;
 use crate::random;

@@ -1,6 +1,6 @@
 //! `/v1/admin/devices/{device}/links`: the links that open the public ports of a device (openport contract section 8).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use moorline_protocol::operator::{LinkInfo, LinkList};
@@ -8,6 +8,7 @@ use moorline_protocol::operator::{LinkInfo, LinkList};
 use super::access::Operator;
 use super::answer::{Refusal, json};
 use super::devices::{find, nodes};
+use super::path::Path;
 use crate::api::Api;
 
 /// The links of a device, that of its first forward first.

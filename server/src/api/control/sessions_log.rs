@@ -2,7 +2,7 @@
 //! of it (an extension of the contract; `moorline_protocol::audit`).
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::access::Operator;
 use super::answer::{Refusal, json};
 use super::audit::{self, Deed};
+use super::path::Path;
 use crate::api::Api;
 use crate::registry::model::{AccountId, DeviceId, HostId, OperatorSession, SessionFilter, UserId};
 

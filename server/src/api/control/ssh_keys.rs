@@ -1,6 +1,6 @@
 //! The SSH keys of a user (control contract section 5).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::Secret;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::access::Operator;
 use super::answer::{Json, OptionalJson, Refusal, json};
+use super::path::Path;
 use super::users;
 use crate::api::Api;
 use crate::gateway::read_private_key;

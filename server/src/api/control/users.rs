@@ -1,6 +1,6 @@
 //! `/v1/admin/users`: people of the account (control contract section 4).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::Secret;
@@ -12,6 +12,7 @@ use super::access::Operator;
 use super::answer::{Json, OptionalJson, Refusal, json};
 use super::audit::{self, Deed};
 use super::host_info::{self, HostInfo};
+use super::path::Path;
 use crate::api::Api;
 use crate::passwords;
 use crate::registry::error::{ChangeUserError, UserError};
@@ -198,7 +199,7 @@ pub(super) async fn set_expiry(
         .registry()
         .set_user_expiry(operator.0.account, found.id, expires_at)
         .await;
-    let user = changed.map_err(|error| refused(error, "cannot change the last admin"))?;
+    let user = changed.map_err(|error| refused(error, "cannot disable the last admin"))?;
     let deed = Deed::to_user("admin.user.updated", user.id, &user.username, "changed")
         .with("expires_at", expires_at.map(Timestamp::to_rfc3339));
     audit::note(&api, &operator, deed).await;

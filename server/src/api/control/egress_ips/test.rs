@@ -1,12 +1,13 @@
 //! `POST /v1/admin/egress-ips/{ipID}/test` (control contract section 7).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
 use super::super::access::Operator;
 use super::super::answer::{Refusal, json};
+use super::super::path::Path;
 use super::{find, settings};
 use crate::api::Api;
 use crate::registry::model::{EgressTunnel, Timestamp, WireGuard};

@@ -1,6 +1,6 @@
 //! `/v1/user/hosts`: what users see of their own hosts (control contract section 11).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::api::control::answer::{Refusal, json};
 use crate::api::control::audit;
 use crate::api::control::egress_ips::tunnel_type;
 use crate::api::control::origin::Origin;
+use crate::api::control::path::Path;
 use crate::registry::HostsOf;
 use crate::registry::model::{HostId, HostView, Role, TaskKind};
 
