@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Host, HostId, HostStatus, User, UserId, UserStatus};
+use crate::registry::model::{AccountId, Host, HostId, HostStatus, User, UserId, UserStatus};
 
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -175,9 +175,24 @@ impl LiveSessions {
         let hosts = registry.hosts_by_id(&hosts).await?;
         let users: HashMap<UserId, User> = users.into_iter().map(|user| (user.id, user)).collect();
         let hosts: HashMap<HostId, Host> = hosts.into_iter().map(|host| (host.id, host)).collect();
+        let mut accounts: Vec<AccountId> = users.values().map(|user| user.account).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let mut suspended = Vec::new();
+        for id in accounts {
+            let account = registry.account(id).await?;
+            if account.is_none_or(|account| account.suspended) {
+                suspended.push(id);
+            }
+        }
         for (number, hold) in holds {
+            let user = users.get(&hold.user);
+            if user.is_some_and(|user| suspended.contains(&user.account)) {
+                self.end(number, "account was suspended");
+                continue;
+            }
             let host = hold.host.as_ref().and_then(|hold| hosts.get(&hold.id));
-            if let Some(reason) = judge(&hold, users.get(&hold.user), host) {
+            if let Some(reason) = judge(&hold, user, host) {
                 self.end(number, reason);
             }
         }

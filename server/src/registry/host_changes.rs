@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::entity::{binding, host, one_time_password, user};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccessPolicy, AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId,
+    AccountId, Host, HostId, HostKind, HostStatus, HostView, PolicyChange, Timestamp, User, UserId,
     Wanted,
 };
 use super::{Registry, is_storable};
@@ -213,25 +213,29 @@ impl Registry {
         Ok(done.rows_affected > 0)
     }
 
-    /// Sets what may be done with the sessions of a host. False when there is no such host.
+    /// Changes what may be done with the sessions of a host. False when there is no such host.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn set_host_policy(
         &self,
         id: HostId,
-        policy: AccessPolicy,
+        change: PolicyChange,
     ) -> Result<bool, RegistryError> {
-        let done = host::Entity::update_many()
-            .col_expr(
-                host::Column::RecordingRequired,
-                Expr::value(policy.recording_required),
-            )
-            .col_expr(
+        let mut update = host::Entity::update_many()
+            .col_expr(host::Column::UpdatedAt, Expr::value(Timestamp::now().0));
+        for (column, value) in [
+            (host::Column::RecordingRequired, change.recording_required),
+            (
                 host::Column::DirectTcpipAllowed,
-                Expr::value(policy.direct_tcpip_allowed),
-            )
-            .col_expr(host::Column::UpdatedAt, Expr::value(Timestamp::now().0))
+                change.direct_tcpip_allowed,
+            ),
+        ] {
+            if let Some(value) = value {
+                update = update.col_expr(column, Expr::value(value));
+            }
+        }
+        let done = update
             .filter(host::Column::Id.eq(id.0))
             .exec(&self.store.write)
             .await

@@ -2,7 +2,7 @@
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, DatabaseTransaction};
-use sea_orm::{EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::{EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::Registry;
@@ -15,6 +15,9 @@ use super::model::{
 };
 use super::tasks::{NewTask, insert_task};
 use crate::random;
+
+/// Hosts that an account may have; all of them are listed in one answer.
+const MAX_HOSTS: u64 = 50_000;
 
 impl Registry {
     /// Makes a host in status `pending`, its binding if one is asked for, and the task that makes it what it shall be:
@@ -35,6 +38,14 @@ impl Registry {
     async fn try_order(&self, order: &HostOrder) -> Result<(Host, Task), HostError> {
         let transaction = self.store.begin().await?;
         check_parts(&transaction, &order.new).await?;
+        let present = host::Entity::find()
+            .filter(host::Column::AccountId.eq(order.new.account.0))
+            .count(&transaction)
+            .await
+            .attempt("count hosts")?;
+        if present >= MAX_HOSTS {
+            return Err(HostError::TooMany);
+        }
         let host = insert_host(&transaction, &order.new, random::host_short_id()).await?;
         if let Some(egress) = order.egress_ip {
             bind(&transaction, &host, egress).await?;

@@ -18,6 +18,8 @@ use crate::random;
 
 /// Tries to find a short id that nobody has; of 2 billion hardly any is taken.
 const SHORT_ID_TRIES: usize = 8;
+/// Users that an account may have; all of them are listed in one answer.
+const MAX_USERS: u64 = 50_000;
 
 impl Registry {
     /// Whether there is an administrator.
@@ -69,6 +71,14 @@ impl Registry {
         };
         let transaction = self.store.begin().await?;
         keep_apart(&transaction, &new.username, &short_id).await?;
+        let present = user::Entity::find()
+            .filter(user::Column::AccountId.eq(new.account.0))
+            .count(&transaction)
+            .await
+            .attempt("count users")?;
+        if present >= MAX_USERS {
+            return Err(UserError::TooMany);
+        }
         let refused = |error: RegistryError| match error.unique_violation() {
             Some(columns) if columns.contains("short_id") => UserError::ShortIdTaken,
             Some(_) => UserError::UsernameTaken,

@@ -194,7 +194,7 @@ pub(super) async fn remember_token(
     let needed = needs_token(request.uri().path());
     let token = query_token(request.uri().query())
         .filter(|token| needed && !by_header && api.0.parts.tokens.read(token).is_some());
-    let tls = request.extensions().get() == Some(&Transport::Tls);
+    let tls = is_encrypted(&request, &api.identity().api_url);
     let mut response = next.run(request).await;
     let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status());
     if let Some(token) = token.filter(|_| !refused) {
@@ -210,6 +210,17 @@ pub(super) async fn remember_token(
     response
 }
 
+/// Whether the browser speaks HTTPS, to us or to something in front of us that adds it: then it asks for the host of the
+/// address `own` that the server has for itself.
+fn is_encrypted(request: &Request, own: &str) -> bool {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    request.extensions().get() == Some(&Transport::Tls)
+        || own.strip_prefix("https://").is_some_and(|own| {
+            host.is_some_and(|host| host.eq_ignore_ascii_case(own.trim_end_matches('/')))
+        })
+}
+
 fn needs_token(path: &str) -> bool {
     let rooted = |root: &&str| path.starts_with(*root);
     path != "/v1/admin/login"
@@ -221,6 +232,25 @@ fn needs_token(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cookie_is_secure_where_the_browser_speaks_https() {
+        let of = |host: &str, transport: Transport, own: &str| {
+            let request = axum::extract::Request::builder().header(header::HOST, host);
+            let mut request = request.body(axum::body::Body::empty()).unwrap();
+            request.extensions_mut().insert(transport);
+            is_encrypted(&request, own)
+        };
+        let (plain, tls) = (Transport::Plain, Transport::Tls);
+        assert!(of("h", tls, "http://other"));
+        assert!(of("Moor.example.org", plain, "https://moor.example.org"));
+        assert!(!of(
+            "moor.example.org:8080",
+            plain,
+            "https://moor.example.org"
+        ));
+        assert!(!of("h:8080", plain, "http://h:8080"));
+    }
 
     #[test]
     fn a_cookie_works_for_our_own_pages_only() {

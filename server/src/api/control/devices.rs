@@ -18,7 +18,7 @@ use crate::api::Api;
 use crate::api::device_changes::Actor;
 use crate::api::provisioning::parameters::is_name;
 use crate::registry::error::RenameError;
-use crate::registry::model::{AccessPolicy, Device, DeviceFilter, DeviceId, Forward, Node, User};
+use crate::registry::model::{Device, DeviceFilter, DeviceId, Forward, Node, PolicyChange, User};
 use crate::tunnels::TunnelStatus;
 
 /// Devices in a page unless asked for fewer or more.
@@ -103,15 +103,16 @@ pub(super) async fn change(
     if let Some(limit) = change.max_connections_per_minute {
         there(api.set_device_limit(&device, limit, actor).await?)?;
     }
-    let policy = AccessPolicy {
+    let present = device.policy;
+    let policy = PolicyChange {
         recording_required: change
             .recording_required
-            .unwrap_or(device.policy.recording_required),
+            .filter(|wanted| *wanted != present.recording_required),
         direct_tcpip_allowed: change
             .direct_tcpip_allowed
-            .unwrap_or(device.policy.direct_tcpip_allowed),
+            .filter(|wanted| *wanted != present.direct_tcpip_allowed),
     };
-    if policy != device.policy {
+    if policy != PolicyChange::default() {
         set_policy(&api, &operator.0, &device, policy).await?;
     }
     let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
@@ -122,15 +123,19 @@ async fn set_policy(
     api: &Api,
     operator: &User,
     device: &Device,
-    policy: AccessPolicy,
+    change: PolicyChange,
 ) -> Result<(), Refusal> {
-    if !api.registry().set_device_policy(device.id, policy).await? {
+    if !api.registry().set_device_policy(device.id, change).await? {
         return Err(NOT_FOUND);
     }
     let metadata = serde_json::json!({
         "name": device.name,
-        "recording_required": policy.recording_required,
-        "direct_tcpip_allowed": policy.direct_tcpip_allowed,
+        "recording_required": change
+            .recording_required
+            .unwrap_or(device.policy.recording_required),
+        "direct_tcpip_allowed": change
+            .direct_tcpip_allowed
+            .unwrap_or(device.policy.direct_tcpip_allowed),
     });
     api.record_change(device, "device.policy", Actor::Operator(operator), metadata)
         .await;

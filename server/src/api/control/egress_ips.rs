@@ -98,6 +98,7 @@ impl From<EgressError> for Refusal {
         match error {
             EgressError::Unknown => NOT_FOUND,
             EgressError::AddressTaken => Self::conflict("ip address already exists"),
+            EgressError::TooMany => Self::conflict("too many egress ips"),
             EgressError::Bound => Self::conflict("egress IP is bound to a host, unbind first"),
             EgressError::Registry(error) => error.into(),
         }

@@ -135,6 +135,7 @@ pub(super) async fn create(
     let user = api.registry().create_user(new).await;
     let user = user.map_err(|error| match error {
         UserError::UsernameTaken => Refusal::conflict("username already exists"),
+        UserError::TooMany => Refusal::conflict("too many users"),
         UserError::ShortIdTaken => Refusal::internal(&error),
         UserError::Registry(error) => error.into(),
     })?;

@@ -25,7 +25,7 @@ const KEY_BYTES: usize = 32;
 /// Longest text, in characters; a list of networks is the longest that makes sense.
 const MAX_TEXT_CHARS: usize = 1024;
 /// Longest outbound, in bytes of JSON.
-const MAX_PROXY_CONFIG_BYTES: usize = 64 * 1024;
+const MAX_PROXY_CONFIG_BYTES: usize = 16 * 1024;
 
 /// A member that may be absent, `null` or a value.
 type Member<T> = Option<Option<T>>;
