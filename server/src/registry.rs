@@ -123,6 +123,11 @@ impl Registry {
     }
 }
 
+/// Whether a text can be in a database: PostgreSQL refuses a NUL even in a look-up, so what has one is not there.
+fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
 /// Names are compared in this form: case does not count.
 fn folded(name: &str) -> String {
     name.to_lowercase()

@@ -1,4 +1,4 @@
-//! Lets what is older than a year go: the audit of operators' sessions with its recordings.
+//! Lets what is older than a year go: the audit of operators' sessions with its recordings, and tasks that ended.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::registry::model::Timestamp;
 
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_secs(24 * 3600);
-/// How long sessions and recordings are kept, in microseconds: 400 days, as events are.
+/// How long sessions, recordings and tasks are kept, in microseconds: 400 days, as events are.
 const KEPT_MICROS: i64 = 400 * 24 * 3600 * 1_000_000;
 
 /// Looks until `stop`.
@@ -37,6 +37,7 @@ async fn sweep(
     now: Timestamp,
 ) -> Result<(), RegistryError> {
     let before = Timestamp(now.0.saturating_sub(KEPT_MICROS));
+    registry.forget_tasks(before).await?;
     loop {
         let names = registry.forget_sessions(before).await?;
         if names.is_empty() {

@@ -112,7 +112,7 @@ async fn create(args: CreateUser, registry: &Registry) -> Result<String, AdminEr
             UserError::UsernameTaken => {
                 failed.hint("`moorline-server admin user set-password` changes a password")
             }
-            UserError::ShortIdTaken | UserError::Registry(_) => failed,
+            UserError::ShortIdTaken | UserError::TooMany | UserError::Registry(_) => failed,
         }
     })?;
     let message = format!("user {username} made");

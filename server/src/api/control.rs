@@ -14,7 +14,7 @@
 //! | [`bootstrap`], [`entry`], [`shell_script`] | ways in for people with nothing but a password, and their scripts |
 //! | [`vnc`] | the desktop of a host in the browser |
 //! | [`sessions_log`] | who reached what over SSH |
-//! | [`origin`] | under which address a request reached us |
+//! | [`origin`], [`path`] | under which address a request reached us, and what its path names |
 //! | [`events`], [`audit`] | what happened, read and written |
 //! | [`dashboard`], [`host_info`] | counts; a host as answers show it |
 //! | [`devices`], [`forwards`], [`sessions`], [`nodes`], [`api_clients`], [`api_keys`], [`gateway`] | what operators see and change |
@@ -49,6 +49,7 @@ mod links;
 mod login;
 mod nodes;
 mod origin;
+mod path;
 mod portal;
 mod sessions;
 mod sessions_log;

@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use super::Registry;
 use super::devices::dbid_place;
-use super::entity::{account, device, event, host};
+use super::entity::{account, device, event};
 use super::error::{Attempt as _, ClientError, RegistryError};
 use super::events::event_row;
 use super::folded;
-use super::host_orders::cancel_waiting;
-use super::model::{AccountId, Device, DeviceId, HostId, NewEvent, PublicKey, Timestamp, Wanted};
+use super::host_orders::unassign;
+use super::model::{AccountId, Device, DeviceId, NewEvent, PublicKey, Timestamp, Wanted};
 use super::sessions::placing::{self, Preference};
 use crate::random;
 
@@ -197,7 +197,8 @@ impl Registry {
     }
 
     /// Registers a key to an account. A device that has it already moves there and keeps its id, ports and links; its
-    /// `dbid` is made anew, since holders of keys of the former account may know it. `name` as in [`NewClient`], but
+    /// `dbid` is made anew, since holders of keys of the former account may know it, and the host that it was there is
+    /// no more. `name` as in [`NewClient`], but
     /// `None` keeps the present name, and for a new key takes its comment.
     ///
     /// # Errors
@@ -288,29 +289,6 @@ impl Registry {
     }
 }
 
-/// Takes the host that the device was in its old account away: whoever had it there must not reach it any more.
-async fn unassign(
-    transaction: &DatabaseTransaction,
-    device: DeviceId,
-    to: AccountId,
-) -> Result<(), RegistryError> {
-    let hosts = host::Entity::find()
-        .filter(host::Column::DeviceId.eq(device.0))
-        .filter(host::Column::AccountId.ne(to.0))
-        .lock_exclusive()
-        .all(transaction)
-        .await
-        .attempt("find host of device")?;
-    for row in hosts {
-        cancel_waiting(transaction, HostId(row.id)).await?;
-        host::Entity::delete_by_id(row.id)
-            .exec(transaction)
-            .await
-            .attempt("unassign device")?;
-    }
-    Ok(())
-}
-
 /// Tells both accounts that a device moved, each by the name that it has there. It is nobody's host any more.
 pub(super) async fn moved(
     transaction: &DatabaseTransaction,
@@ -318,7 +296,8 @@ pub(super) async fn moved(
     (from, old_name): (AccountId, &str),
     (to, name): (AccountId, &str),
 ) -> Result<(), RegistryError> {
-    unassign(transaction, device, to).await?;
+    // Whoever had it as a host must not reach it any more.
+    unassign(transaction, device).await?;
     let event = |account, kind, message, name: &str| NewEvent {
         account: Some(account),
         device: Some(device),

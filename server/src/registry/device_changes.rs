@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilt
 
 use super::entity::{device, forward};
 use super::error::{Attempt as _, RegistryError, RenameError, SetKeyError};
-use super::model::{AccessPolicy, AccountId, DeviceId, PublicKey, Wanted};
+use super::model::{AccountId, DeviceId, PolicyChange, PublicKey, Wanted};
 use super::{Registry, folded};
 use crate::random;
 
@@ -129,26 +129,26 @@ impl Registry {
         self.change(id, [(device::Column::State, value)]).await
     }
 
-    /// Sets what may be done with its sessions.
+    /// Changes what may be done with its sessions.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn set_device_policy(
         &self,
         id: DeviceId,
-        policy: AccessPolicy,
+        change: PolicyChange,
     ) -> Result<bool, RegistryError> {
         let columns = [
-            (
-                device::Column::RecordingRequired,
-                Expr::value(policy.recording_required),
-            ),
+            (device::Column::RecordingRequired, change.recording_required),
             (
                 device::Column::DirectTcpipAllowed,
-                Expr::value(policy.direct_tcpip_allowed),
+                change.direct_tcpip_allowed,
             ),
         ];
-        self.change(id, columns).await
+        let named = columns
+            .into_iter()
+            .filter_map(|(column, value)| Some((column, Expr::value(value?))));
+        self.change(id, named).await
     }
 
     /// Renames a device.

@@ -14,7 +14,7 @@ use super::model::{
     AccessPolicy, AccountId, Device, DeviceFilter, DeviceId, Forward, ForwardId, ForwardKind,
     PublicKey, Timestamp, Wanted,
 };
-use super::{Registry, folded};
+use super::{Registry, folded, is_storable};
 
 /// Numbers named in one statement; databases limit them.
 const NUMBERS_AT_ONCE: usize = 1000;
@@ -49,6 +49,9 @@ impl Registry {
         account: AccountId,
         name: &str,
     ) -> Result<Option<Device>, RegistryError> {
+        if !is_storable(name) {
+            return Ok(None);
+        }
         let named = Condition::all()
             .add(device::Column::AccountId.eq(account.0))
             .add(device::Column::NameFolded.eq(folded(name)));

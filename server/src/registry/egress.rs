@@ -19,6 +19,8 @@ use crate::master_key::MasterKey;
 pub(super) const PRIVATE_KEY: &str = "egress_ips.wg_private_key";
 pub(super) const PRESHARED_KEY: &str = "egress_ips.wg_preshared_key";
 pub(super) const PROXY_CONFIG: &str = "egress_ips.proxy_config";
+/// Egress IPs that an account may have; all of them are listed in one answer.
+const MAX_EGRESS_IPS: u64 = 10_000;
 const WIREGUARD: &str = "wireguard";
 const PROXY: &str = "proxy";
 
@@ -26,12 +28,20 @@ impl Registry {
     /// Makes an egress IP.
     ///
     /// # Errors
-    /// [`EgressError::AddressTaken`], [`EgressError::Registry`].
+    /// [`EgressError::AddressTaken`], [`EgressError::TooMany`], [`EgressError::Registry`].
     pub async fn create_egress_ip(
         &self,
         account: AccountId,
         settings: EgressSettings,
     ) -> Result<EgressIp, EgressError> {
+        let present = egress_ip::Entity::find()
+            .filter(egress_ip::Column::AccountId.eq(account.0))
+            .count(&self.store.read)
+            .await
+            .attempt("count egress IPs")?;
+        if present >= MAX_EGRESS_IPS {
+            return Err(EgressError::TooMany);
+        }
         let id = EgressIpId(Uuid::new_v4());
         let now = Timestamp::now().0;
         let mut row = self.egress_row(id, settings)?;

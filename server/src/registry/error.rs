@@ -86,6 +86,9 @@ pub enum UserError {
     /// Short ids are unique in the installation.
     #[error("short id already exists")]
     ShortIdTaken,
+    /// The account has as many as one may have.
+    #[error("too many users")]
+    TooMany,
     /// See [`RegistryError`].
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -125,6 +128,15 @@ pub enum UserKeyError {
 /// Why a host was not made (control contract section 8).
 #[derive(Clone, Debug, Error)]
 pub enum HostError {
+    /// The account has no such user.
+    #[error("user not found")]
+    UnknownUser,
+    /// The account has no such device.
+    #[error("device not found")]
+    UnknownDevice,
+    /// The account has as many as one may have.
+    #[error("too many hosts")]
+    TooMany,
     /// The user has a container in this slot.
     #[error("user already has an active host")]
     SlotTaken,
@@ -185,6 +197,9 @@ pub enum EgressError {
     /// A host is bound to it.
     #[error("egress IP is bound to a host")]
     Bound,
+    /// The account has as many as one may have.
+    #[error("too many egress IPs")]
+    TooMany,
     /// See [`RegistryError`].
     #[error(transparent)]
     Registry(#[from] RegistryError),

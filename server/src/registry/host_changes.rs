@@ -6,13 +6,13 @@ use sea_orm::{ActiveValue, ColumnTrait as _, Condition, ConnectionTrait as _, En
 use sea_orm::{FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement};
 use uuid::Uuid;
 
-use super::Registry;
 use super::entity::{binding, host, one_time_password, user};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{
-    AccessPolicy, AccountId, Host, HostId, HostKind, HostStatus, HostView, Timestamp, User, UserId,
+    AccountId, Host, HostId, HostKind, HostStatus, HostView, PolicyChange, Timestamp, User, UserId,
     Wanted,
 };
+use super::{Registry, is_storable};
 
 /// Rows named in one statement; databases limit them.
 const IDS_AT_ONCE: usize = 500;
@@ -99,6 +99,9 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn host_by_short_id(&self, short_id: &str) -> Result<Option<Host>, RegistryError> {
+        if !is_storable(short_id) {
+            return Ok(None);
+        }
         self.one_host(Condition::all().add(host::Column::ShortId.eq(short_id)))
             .await
     }
@@ -210,25 +213,29 @@ impl Registry {
         Ok(done.rows_affected > 0)
     }
 
-    /// Sets what may be done with the sessions of a host. False when there is no such host.
+    /// Changes what may be done with the sessions of a host. False when there is no such host.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn set_host_policy(
         &self,
         id: HostId,
-        policy: AccessPolicy,
+        change: PolicyChange,
     ) -> Result<bool, RegistryError> {
-        let done = host::Entity::update_many()
-            .col_expr(
-                host::Column::RecordingRequired,
-                Expr::value(policy.recording_required),
-            )
-            .col_expr(
+        let mut update = host::Entity::update_many()
+            .col_expr(host::Column::UpdatedAt, Expr::value(Timestamp::now().0));
+        for (column, value) in [
+            (host::Column::RecordingRequired, change.recording_required),
+            (
                 host::Column::DirectTcpipAllowed,
-                Expr::value(policy.direct_tcpip_allowed),
-            )
-            .col_expr(host::Column::UpdatedAt, Expr::value(Timestamp::now().0))
+                change.direct_tcpip_allowed,
+            ),
+        ] {
+            if let Some(value) = value {
+                update = update.col_expr(column, Expr::value(value));
+            }
+        }
+        let done = update
             .filter(host::Column::Id.eq(id.0))
             .exec(&self.store.write)
             .await

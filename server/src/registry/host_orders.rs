@@ -2,19 +2,22 @@
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, DatabaseTransaction};
-use sea_orm::{EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::{EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::Registry;
-use super::entity::{binding, egress_ip, host, task};
+use super::entity::{binding, device, egress_ip, host, task, user};
 use super::error::{Attempt as _, DeleteHostError, HostError, RegistryError};
 use super::hosts::{SHORT_ID_TRIES, insert_host};
 use super::model::{
-    AccountId, EgressIpId, EgressStatus, Host, HostId, HostOrder, HostStatus, Removal, Task,
-    TaskKind, TaskStatus, Timestamp,
+    AccountId, DeviceId, EgressIpId, EgressStatus, Host, HostId, HostOrder, HostStatus, NewHost,
+    Removal, Task, TaskKind, TaskStatus, Timestamp,
 };
 use super::tasks::{NewTask, insert_task};
 use crate::random;
+
+/// Hosts that an account may have; all of them are listed in one answer.
+const MAX_HOSTS: u64 = 50_000;
 
 impl Registry {
     /// Makes a host in status `pending`, its binding if one is asked for, and the task that makes it what it shall be:
@@ -34,6 +37,15 @@ impl Registry {
 
     async fn try_order(&self, order: &HostOrder) -> Result<(Host, Task), HostError> {
         let transaction = self.store.begin().await?;
+        check_parts(&transaction, &order.new).await?;
+        let present = host::Entity::find()
+            .filter(host::Column::AccountId.eq(order.new.account.0))
+            .count(&transaction)
+            .await
+            .attempt("count hosts")?;
+        if present >= MAX_HOSTS {
+            return Err(HostError::TooMany);
+        }
         let host = insert_host(&transaction, &order.new, random::host_short_id()).await?;
         if let Some(egress) = order.egress_ip {
             bind(&transaction, &host, egress).await?;
@@ -79,6 +91,51 @@ impl Registry {
         transaction.commit().await.attempt("delete host")?;
         Ok(Host::try_from(found)?)
     }
+}
+
+/// Removes the host that a device is, if it is one, as [`Registry::delete_host`] does.
+pub(super) async fn unassign(
+    transaction: &DatabaseTransaction,
+    device: DeviceId,
+) -> Result<(), RegistryError> {
+    let found = host::Entity::find()
+        .filter(host::Column::DeviceId.eq(device.0))
+        .lock_exclusive()
+        .one(transaction)
+        .await
+        .attempt("read host of device")?;
+    let Some(found) = found else {
+        return Ok(());
+    };
+    cancel_waiting(transaction, HostId(found.id)).await?;
+    host::Entity::delete_by_id(found.id)
+        .exec(transaction)
+        .await
+        .attempt("unassign device")?;
+    Ok(())
+}
+
+/// The user and the device of a host stay what they are until the transaction ends, and are of its account.
+async fn check_parts(transaction: &DatabaseTransaction, new: &NewHost) -> Result<(), HostError> {
+    user::Entity::find_by_id(new.user.0)
+        .filter(user::Column::AccountId.eq(new.account.0))
+        .lock_shared()
+        .one(transaction)
+        .await
+        .attempt("read user of host")?
+        .ok_or(HostError::UnknownUser)?;
+    let Some(device) = new.device else {
+        return Ok(());
+    };
+    device::Entity::find()
+        .filter(device::Column::Id.eq(device.0))
+        .filter(device::Column::AccountId.eq(new.account.0))
+        .lock_shared()
+        .one(transaction)
+        .await
+        .attempt("read device of host")?
+        .ok_or(HostError::UnknownDevice)?;
+    Ok(())
 }
 
 async fn bind(

@@ -17,8 +17,8 @@ pub use egress::{
 pub use events::{Event, EventFilter, EventPage, NewEvent};
 pub use hosts::{
     AccessPolicy, Host, HostId, HostKind, HostLimits, HostOrder, HostStatus, HostView, HostWanted,
-    NewHost, OperatorSession, Removal, SessionEnd, SessionFilter, Task, TaskEnd, TaskId, TaskKind,
-    TaskStatus,
+    NewHost, OperatorSession, PolicyChange, Removal, SessionEnd, SessionFilter, Task, TaskEnd,
+    TaskId, TaskKind, TaskStatus,
 };
 pub use people::{KeyPurpose, NewUser, NewUserKey, Role, User, UserKey, UserStatus};
 

@@ -4,10 +4,10 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _};
 use sea_orm::{PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 
-use super::Registry;
 use super::entity::node;
 use super::error::{Attempt as _, RegistryError};
 use super::model::{Node, NodeStatus};
+use super::{Registry, is_storable};
 
 /// In `nodes.engine`: there is one, and it did not answer.
 const ENGINE_UNREACHABLE: &str = "unreachable";
@@ -53,6 +53,9 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn node(&self, name: &str) -> Result<Option<Node>, RegistryError> {
+        if !is_storable(name) {
+            return Ok(None);
+        }
         node::Entity::find_by_id(name)
             .one(&self.store.read)
             .await

@@ -111,6 +111,21 @@ impl Registry {
         Ok(task)
     }
 
+    /// Removes tasks that ended before that time, and tells how many. They go only by this.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn forget_tasks(&self, before: Timestamp) -> Result<u64, RegistryError> {
+        let open = [TaskStatus::Pending, TaskStatus::Running].map(TaskStatus::as_str);
+        let done = task::Entity::delete_many()
+            .filter(task::Column::UpdatedAt.lt(before.0))
+            .filter(task::Column::Status.is_not_in(open))
+            .exec(&self.store.write)
+            .await
+            .attempt("forget tasks")?;
+        Ok(done.rows_affected)
+    }
+
     /// The task with this id.
     ///
     /// # Errors

@@ -58,6 +58,29 @@ impl Registry {
         Ok(done.rows_affected > 0)
     }
 
+    /// As [`Self::set_password_hash`], while the user is active and the hash is still `present`: between the check of a
+    /// password and its change somebody else may have changed it. False when it is not.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn change_password_hash(
+        &self,
+        id: UserId,
+        present: &Secret<String>,
+        hash: Secret<String>,
+    ) -> Result<bool, RegistryError> {
+        let done = cut_tokens(user::Entity::update_many())
+            .col_expr(user::Column::UpdatedAt, Expr::value(Timestamp::now().0))
+            .col_expr(user::Column::PasswordHash, Expr::value(hash.into_exposed()))
+            .filter(user::Column::Id.eq(id.0))
+            .filter(user::Column::PasswordHash.eq(present.expose().as_str()))
+            .filter(user::Column::Status.eq(UserStatus::Active.as_str()))
+            .exec(&self.store.write)
+            .await
+            .attempt("change password")?;
+        Ok(done.rows_affected > 0)
+    }
+
     /// Lets a user log in, or not: then their tokens are refused for good.
     ///
     /// # Errors
@@ -86,7 +109,7 @@ impl Registry {
     /// Sets when a user's time is over. Does not take an expired one into service again.
     ///
     /// # Errors
-    /// [`ChangeUserError`].
+    /// [`ChangeUserError`]; an account keeps an administrator whose time does not end.
     pub async fn set_user_expiry(
         &self,
         account: AccountId,
@@ -94,6 +117,9 @@ impl Registry {
         expires_at: Option<Timestamp>,
     ) -> Result<User, ChangeUserError> {
         let transaction = self.store.begin().await?;
+        if expires_at.is_some() {
+            keep_a_lasting_admin(&transaction, account, id).await?;
+        }
         let found = locked(&transaction, account, id).await?;
         let now = Timestamp::now();
         let mut update = user::Entity::update_many()
@@ -247,21 +273,14 @@ async fn locked(
         .ok_or(ChangeUserError::UnknownUser)
 }
 
-/// Refuses to let the last active administrator of an account go. Comes before any other lock: all administrators are
-/// locked in one order, so that two who send each other away do it one after the other.
+/// Refuses to let the last active administrator of an account go, or the last one whose time does not end: when the
+/// others' is over, nobody could let them in again.
 async fn keep_an_admin(
     transaction: &DatabaseTransaction,
     account: AccountId,
     leaving: UserId,
 ) -> Result<(), ChangeUserError> {
-    let admins = user::Entity::find()
-        .filter(user::Column::AccountId.eq(account.0))
-        .filter(user::Column::Role.eq(Role::Admin.as_str()))
-        .order_by_asc(user::Column::Id)
-        .lock_exclusive()
-        .all(transaction)
-        .await
-        .attempt("read administrators")?;
+    let admins = keep_a_lasting_admin(transaction, account, leaving).await?;
     let now = Timestamp::now().0;
     let stays = admins.iter().any(|admin| {
         admin.id != leaving.0
@@ -272,6 +291,40 @@ async fn keep_an_admin(
         Ok(())
     } else {
         Err(ChangeUserError::LastAdmin)
+    }
+}
+
+/// Refuses to let the last active administrator go whose time does not end, and gives all administrators. Comes before
+/// any other lock: all administrators are locked in one order, so that two who send each other away do it one after the
+/// other.
+async fn keep_a_lasting_admin(
+    transaction: &DatabaseTransaction,
+    account: AccountId,
+    leaving: UserId,
+) -> Result<Vec<user::Model>, ChangeUserError> {
+    let admins = user::Entity::find()
+        .filter(user::Column::AccountId.eq(account.0))
+        .filter(user::Column::Role.eq(Role::Admin.as_str()))
+        .order_by_asc(user::Column::Id)
+        .lock_exclusive()
+        .all(transaction)
+        .await
+        .attempt("read administrators")?;
+    let lasting = |admin: &user::Model| {
+        admin.status == UserStatus::Active.as_str() && admin.expires_at.is_none()
+    };
+    let (mut leaves, mut stays) = (false, false);
+    for admin in admins.iter().filter(|admin| lasting(admin)) {
+        if admin.id == leaving.0 {
+            leaves = true;
+        } else {
+            stays = true;
+        }
+    }
+    if leaves && !stays {
+        Err(ChangeUserError::LastAdmin)
+    } else {
+        Ok(admins)
     }
 }
 

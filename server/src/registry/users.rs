@@ -1,22 +1,25 @@
 //! People: made and found.
 
 use moorline_protocol::Secret;
+use sea_orm::EntityTrait as _;
 use sea_orm::sea_query::ExprTrait as _;
-use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, EntityTrait as _};
+use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, DatabaseTransaction};
 use sea_orm::{PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 use uuid::Uuid;
 
-use super::Registry;
-use super::entity::{user, user_key};
+use super::entity::{short_id, user, user_key};
 use super::error::{Attempt as _, RegistryError, UserError};
 use super::hosts::{ShortIdOwner, take_short_id};
 use super::model::{
     AccountId, KeyPurpose, NewUser, PublicKey, Role, Timestamp, User, UserId, UserStatus,
 };
+use super::{Registry, is_storable};
 use crate::random;
 
 /// Tries to find a short id that nobody has; of 2 billion hardly any is taken.
 const SHORT_ID_TRIES: usize = 8;
+/// Users that an account may have; all of them are listed in one answer.
+const MAX_USERS: u64 = 50_000;
 
 impl Registry {
     /// Whether there is an administrator.
@@ -32,7 +35,8 @@ impl Registry {
         Ok(count > 0)
     }
 
-    /// Makes a user.
+    /// Makes a user. Nobody gets the short id of another one as their name, or the other way round: who is meant would
+    /// not be certain.
     ///
     /// # Errors
     /// [`UserError`].
@@ -66,6 +70,15 @@ impl Registry {
             keys_version: ActiveValue::Set(0),
         };
         let transaction = self.store.begin().await?;
+        keep_apart(&transaction, &new.username, &short_id).await?;
+        let present = user::Entity::find()
+            .filter(user::Column::AccountId.eq(new.account.0))
+            .count(&transaction)
+            .await
+            .attempt("count users")?;
+        if present >= MAX_USERS {
+            return Err(UserError::TooMany);
+        }
         let refused = |error: RegistryError| match error.unique_violation() {
             Some(columns) if columns.contains("short_id") => UserError::ShortIdTaken,
             Some(_) => UserError::UsernameTaken,
@@ -132,6 +145,9 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn user_by_login(&self, identifier: &str) -> Result<Option<User>, RegistryError> {
+        if !is_storable(identifier) {
+            return Ok(None);
+        }
         let rows = user::Entity::find()
             .filter(
                 user::Column::Username
@@ -147,11 +163,14 @@ impl Registry {
             .transpose()
     }
 
-    /// The user of this short id, whatever others are called.
+    /// The user with this short id, whatever names others have.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn user_by_short_id(&self, short_id: &str) -> Result<Option<User>, RegistryError> {
+        if !is_storable(short_id) {
+            return Ok(None);
+        }
         user::Entity::find()
             .filter(user::Column::ShortId.eq(short_id))
             .one(&self.store.read)
@@ -188,6 +207,31 @@ impl Registry {
             .map(User::try_from)
             .collect()
     }
+}
+
+/// Refuses a username that is a short id, and a short id that is another's username.
+async fn keep_apart(
+    transaction: &DatabaseTransaction,
+    username: &str,
+    short_id: &str,
+) -> Result<(), UserError> {
+    let named = short_id::Entity::find_by_id(username)
+        .count(transaction)
+        .await
+        .attempt("look up short id")?;
+    if named > 0 {
+        return Err(UserError::UsernameTaken);
+    }
+    let called = user::Entity::find()
+        .filter(user::Column::Username.eq(short_id))
+        .filter(user::Column::Username.ne(username))
+        .count(transaction)
+        .await
+        .attempt("look up username")?;
+    if called > 0 {
+        return Err(UserError::ShortIdTaken);
+    }
+    Ok(())
 }
 
 impl TryFrom<user::Model> for User {

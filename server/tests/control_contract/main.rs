@@ -16,6 +16,7 @@ mod egress;
 mod events;
 mod expiry;
 mod flow;
+mod hostile;
 #[allow(dead_code, reason = "shared with the provisioning contract")]
 #[path = "../provisioning_contract/http.rs"]
 mod http;
@@ -100,6 +101,17 @@ macro_rules! contract {
                 isolation::users_reach_nothing_of_the_administrators,
                 isolation::another_account_is_as_if_it_were_not,
                 flow::the_commands_of_a_new_installation_work_in_their_order,
+                hostile::a_username_is_nobodys_short_id,
+                hostile::a_nul_is_refused_as_anything_unknown,
+                hostile::the_lock_does_not_tell_who_is_there,
+                hostile::a_suspended_account_is_closed,
+                hostile::an_account_does_not_run_out_of_administrators,
+                hostile::whoever_is_sent_away_finishes_no_request,
+                hostile::egress_texts_have_their_limits,
+                hostile::what_is_hidden_is_no_secret,
+                hostile::a_call_without_need_of_a_token_plants_none,
+                hostile::of_two_at_once_one_is_told,
+                hostile::bodies_that_are_odd_are_refused,
             ]
         )
     };

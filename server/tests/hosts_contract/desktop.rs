@@ -41,6 +41,14 @@ fn answer(mut stream: TcpStream) {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
+    if head.starts_with("GET /endless") {
+        let begin = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        stream.write_all(begin.as_bytes()).unwrap();
+        while stream.write_all(&[b'x'; 64]).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        return;
+    }
     if head.to_lowercase().contains("upgrade: websocket") {
         let switched =
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
@@ -137,8 +145,11 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
     );
 
     // The first request brings the token, and gets the cookie for later ones.
-    let lines = "Connection: close\r\nCookie: own=1; admin_token=old\r\nX-Own: yes\r\n";
-    let reply = ask(world, &first, lines, "").await;
+    let lines = format!(
+        "Connection: close\r\nCookie: own=1; admin_token=old\r\nX-Own: yes\r\n\
+         Referer: http://h:8080{first}\r\n"
+    );
+    let reply = ask(world, &first, &lines, "").await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     let seen = reply.body.to_lowercase();
     assert!(
@@ -163,6 +174,7 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
             .any(|cookie| cookie.contains(&format!("admin_token={token};")))
     );
     assert_eq!(reply.header("clear-site-data"), None);
+    assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
 
     let cookie = format!("Connection: close\r\nCookie: admin_token={token}\r\n");
     let reply = ask(world, &path("user", &host), &cookie, "").await;
@@ -181,19 +193,30 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
     let reply = ask(world, &target, &upgrade, "ping").await;
     assert_eq!((reply.status, reply.body.as_str()), (101, "gnip"));
 
+    // The pages of another origin have no use of our cookie, even where a browser sends it along.
+    for (origin, status) in [("http://h:8080", 200), ("http://pi.u.h:8080", 403)] {
+        let lines = format!("Origin: {origin}\r\n{cookie}");
+        let reply = ask(world, &path("user", &host), &lines, "").await;
+        assert_eq!(reply.status, status, "{origin}: {}", reply.body);
+    }
+
     // One that lasts ends with what it hangs on.
-    let rotate = format!("{}/rotate-ssh-password", host.path());
-    let rotating = async {
-        loop {
-            assert_eq!(world.post(&rotate, Value::Null).await.status, 200);
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        }
-    };
-    let reply = tokio::select! {
-        reply = ask(world, &target, &upgrade, "") => reply,
-        () = rotating => unreachable!("it goes on until the other ends"),
-    };
-    assert_eq!((reply.status, reply.body.as_str()), (101, ""));
+    let endless = format!("/v1/user/hosts/{}/vnc/endless", host.id);
+    for (target, lines, status) in [(&target, &upgrade, 101), (&endless, &cookie, 200)] {
+        let rotate = format!("{}/rotate-ssh-password", host.path());
+        let rotating = async {
+            loop {
+                assert_eq!(world.post(&rotate, Value::Null).await.status, 200);
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            }
+        };
+        let reply = tokio::select! {
+            reply = ask(world, target, lines, "") => reply,
+            () = rotating => unreachable!("it goes on until the other ends"),
+        };
+        assert_eq!(reply.status, status);
+        assert!(reply.body.len() < 1_000_000_000);
+    }
 
     // A recording that is demanded closes it and ends what is open.
     let demand = async |required: bool| {

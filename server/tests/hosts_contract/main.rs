@@ -17,6 +17,7 @@ mod desktop;
 mod devices;
 mod entry;
 mod expiry;
+mod hostile;
 #[allow(dead_code, reason = "shared with the provisioning contract")]
 #[path = "../provisioning_contract/http.rs"]
 mod http;
@@ -91,6 +92,7 @@ macro_rules! contract {
                 isolation::another_account_is_as_if_it_were_not,
                 isolation::another_user_is_forbidden,
                 isolation::a_device_that_moves_is_nobodys_host,
+                hostile::a_name_that_is_a_short_id_takes_no_entry,
             ]
         )
     };

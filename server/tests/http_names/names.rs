@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moorline_protocol::operator::DeviceState;
-use moorline_server::registry::model::{AccessPolicy, ForwardKind};
+use moorline_server::registry::model::{ForwardKind, PolicyChange};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -315,9 +315,9 @@ pub(crate) async fn upgraded_connections_pass_byte_for_byte(bed: &Bed) {
 
 /// What another process on the same database does, as a node's own look finds it within seconds.
 pub(crate) async fn demand(bed: &Bed, session: &Session, recording_required: bool) {
-    let policy = AccessPolicy {
-        recording_required,
-        direct_tcpip_allowed: true,
+    let policy = PolicyChange {
+        recording_required: Some(recording_required),
+        ..PolicyChange::default()
     };
     let set = bed.registry.set_device_policy(session.device.id, policy);
     assert!(set.await.unwrap());

@@ -8,6 +8,7 @@
 )]
 
 mod bed;
+mod borders;
 mod creation;
 mod devices;
 mod forwards;
@@ -84,6 +85,13 @@ macro_rules! tell_all {
                 sessions::traffic_counts_by_month,
                 sessions::times_of_coming_up_never_go_back,
                 sessions::protection_makes_the_links_that_are_missing,
+                borders::a_host_stays_behind_when_its_device_moves,
+                borders::a_host_has_user_and_device_of_its_account,
+                borders::a_password_is_changed_from_the_one_that_was_checked,
+                borders::a_text_with_a_nul_names_nothing,
+                borders::an_account_has_so_many_users_and_egress_ips,
+                borders::a_policy_changes_in_what_is_named,
+                borders::tasks_go_once_they_have_ended_and_are_old,
                 processes::two_processes_share_ports_and_numbers,
                 processes::a_key_revoked_elsewhere_is_refused,
                 processes::everything_is_there_after_a_restart,

@@ -88,9 +88,15 @@ pub(crate) async fn users_log_in_by_name_or_short_id(bed: Bed) {
         (other.short_id.len(), other.status),
         (6, UserStatus::Active)
     );
-    // A name that is another's short id belongs to its user first.
-    let confusing = user(bed.account, &other.short_id, None);
-    let confusing = registry.create_user(confusing).await.unwrap();
+    // Nobody is called by another's short id, and nobody's short id is another's name.
+    let confusing = registry
+        .create_user(user(bed.account, &other.short_id, None))
+        .await;
+    assert!(matches!(confusing, Err(UserError::UsernameTaken)));
+    let confusing = registry
+        .create_user(user(bed.account, "eve", Some("other")))
+        .await;
+    assert!(matches!(confusing, Err(UserError::ShortIdTaken)));
     let login = async |text: &str| {
         registry
             .user_by_login(text)
@@ -99,9 +105,9 @@ pub(crate) async fn users_log_in_by_name_or_short_id(bed: Bed) {
             .map(|user| user.id)
     };
     assert_eq!(login("other").await, Some(other.id));
-    assert_eq!(login(&other.short_id).await, Some(confusing.id));
+    assert_eq!(login(&other.short_id).await, Some(other.id));
     assert_eq!(login("nobody").await, None);
-    assert_eq!(registry.users().await.unwrap().len(), 3);
+    assert_eq!(registry.users().await.unwrap().len(), 2);
     let hash = Secret::new("new".to_owned());
     assert!(
         registry

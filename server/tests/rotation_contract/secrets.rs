@@ -91,8 +91,9 @@ impl Secrets {
         let host = registry.create_host(host).await.unwrap().id;
         let in_an_hour = Timestamp(Timestamp::now().0 + 3_600_000_000);
         let one_time = Secret::new(ONE_TIME.to_owned());
-        let kept = registry.add_one_time_password(host, &one_time, in_an_hour);
-        kept.await.unwrap();
+        let owner = registry.user(user.id).await.unwrap().unwrap();
+        let kept = registry.add_one_time_password(host, &owner, &one_time, in_an_hour);
+        assert!(kept.await.unwrap());
         let hour = std::time::Duration::from_secs(3600);
         let failed = registry.count_login_failure("user", TYPED, Timestamp::now(), hour);
         failed.await.unwrap();

@@ -9,6 +9,7 @@ use axum::response::Response;
 use super::answer::Refusal;
 use super::token::LIFETIME_SECS;
 use crate::api::{Api, Transport};
+use crate::registry::error::RegistryError;
 use crate::registry::model::{Role, Timestamp, User, UserId, UserStatus};
 
 /// Name of the cookie that holds a token.
@@ -17,21 +18,47 @@ pub(super) const COOKIE: &str = "admin_token";
 /// The user that a request comes from. Under `/v1/admin/` only administrators get one.
 pub(super) struct Operator(pub(super) User);
 
+/// Left in a request by whoever was let in, so that they can be looked at again once its body is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LetIn {
+    user: UserId,
+    token_version: i64,
+}
+
 impl FromRequestParts<Api> for Operator {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refusal> {
-        let token = bearer(&parts.headers)
-            .or_else(|| query_token(parts.uri.query()))
-            .or_else(|| cookie_token(parts))
-            .ok_or(Refusal::unauthorized(
-                "missing or invalid authorization header",
-            ))?;
+        let missing = Refusal::unauthorized("missing or invalid authorization header");
+        let given = bearer(&parts.headers).or_else(|| query_token(parts.uri.query()));
+        let token = match given {
+            Some(token) => token,
+            None => {
+                let token = cookie_token(parts).ok_or(missing)?;
+                if is_from_elsewhere(parts, &api.identity().api_url) {
+                    return Err(Refusal::forbidden("forbidden"));
+                }
+                token
+            }
+        };
         let user = user_of(api, &token).await?;
         if parts.uri.path().starts_with("/v1/admin/") && user.role != Role::Admin {
             return Err(Refusal::forbidden("insufficient permissions"));
         }
+        parts.extensions.insert(LetIn {
+            user: user.id,
+            token_version: user.token_version,
+        });
         Ok(Self(user))
+    }
+}
+
+impl LetIn {
+    /// Whether they still are, as after the half minute that a body may take.
+    pub(super) async fn still(self, api: &Api) -> Result<(), Refusal> {
+        let invalid = || Refusal::unauthorized("invalid token");
+        let user = api.registry().user(self.user).await?.ok_or_else(invalid)?;
+        judge(api, &user, self.token_version).await
     }
 }
 
@@ -46,20 +73,53 @@ async fn user_of(api: &Api, token: &str) -> Result<User, Refusal> {
     let id = uuid::Uuid::try_parse(&claims.sub).map_err(|_| invalid())?;
     let user = api.registry().user(UserId(id)).await?;
     let user = user.ok_or_else(invalid)?;
+    judge(api, &user, claims.token_version).await?;
+    Ok(user)
+}
+
+async fn judge(api: &Api, user: &User, token_version: i64) -> Result<(), Refusal> {
     // Tokens are cut when a user is disabled; while they are, that is what they are told.
-    if !is_active(&user, Timestamp::now()) {
+    if barred(api, user).await?.is_some() {
         return Err(Refusal::forbidden("account is not active"));
     }
-    if user.token_version == claims.token_version {
-        Ok(user)
+    if user.token_version == token_version {
+        Ok(())
     } else {
-        Err(invalid())
+        Err(Refusal::unauthorized("invalid token"))
     }
 }
 
-/// Whether `user` may log in.
-pub(super) fn is_active(user: &User, now: Timestamp) -> bool {
-    user.status == UserStatus::Active && user.expires_at.is_none_or(|expiry| now < expiry)
+/// Why somebody with the right password may do nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Barred {
+    /// The user is disabled, or the account is suspended.
+    Disabled,
+    /// The user's time is over.
+    Expired,
+}
+
+impl Barred {
+    /// As the audit has it (control contract section 10).
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::Disabled => "account_disabled",
+            Self::Expired => "account_expired",
+        }
+    }
+}
+
+/// Why `user` may not log in now, if so.
+pub(super) async fn barred(api: &Api, user: &User) -> Result<Option<Barred>, RegistryError> {
+    let over = user.expires_at.is_some_and(|at| at <= Timestamp::now());
+    match user.status {
+        UserStatus::Disabled => Ok(Some(Barred::Disabled)),
+        UserStatus::Expired => Ok(Some(Barred::Expired)),
+        UserStatus::Active if over => Ok(Some(Barred::Expired)),
+        UserStatus::Active => {
+            let account = api.active_account(user.account).await?;
+            Ok(account.is_none().then_some(Barred::Disabled))
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<String> {
@@ -97,6 +157,32 @@ fn cookie_token(parts: &Parts) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Whether a page of another origin had a browser send this request. Our cookie keeps to its site, but the HTTP names of
+/// forwards may be of the same site, and what is behind them is anybody's. `own` is the address that the server has for
+/// itself: something in front of it may change `Host`. That another page leads to one of ours does no harm.
+fn is_from_elsewhere(parts: &Parts, own: &str) -> bool {
+    let line = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
+    let foreign: [&[u8]; 2] = [b"same-site", b"cross-site"];
+    if line("sec-fetch-site").is_some_and(|site| foreign.contains(&site))
+        && line("sec-fetch-mode") != Some(b"navigate")
+    {
+        return true;
+    }
+    let Some(origin) = parts.headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let authority = |url: &str| {
+        let (_, rest) = url.split_once("://")?;
+        Some(rest.split('/').next().unwrap_or(rest).to_ascii_lowercase())
+    };
+    let asked = match parts.headers.get(header::HOST) {
+        Some(host) => host.to_str().ok().map(str::to_ascii_lowercase),
+        None => parts.uri.authority().map(|own| own.as_str().to_lowercase()),
+    };
+    let origin = origin.to_str().ok().and_then(authority);
+    origin.is_none() || (origin != asked && origin != authority(own))
+}
+
 /// A token that came as `?token=` and was good is set as the cookie `admin_token`.
 pub(super) async fn remember_token(
     State(api): State<Api>,
@@ -105,9 +191,10 @@ pub(super) async fn remember_token(
 ) -> Response {
     let by_header = bearer(request.headers()).is_some();
     // Calls that need no token must not plant one.
+    let needed = needs_token(request.uri().path());
     let token = query_token(request.uri().query())
-        .filter(|token| !by_header && api.0.parts.tokens.read(token).is_some());
-    let tls = request.extensions().get() == Some(&Transport::Tls);
+        .filter(|token| needed && !by_header && api.0.parts.tokens.read(token).is_some());
+    let tls = is_encrypted(&request, &api.identity().api_url);
     let mut response = next.run(request).await;
     let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status());
     if let Some(token) = token.filter(|_| !refused) {
@@ -123,9 +210,86 @@ pub(super) async fn remember_token(
     response
 }
 
+/// Whether the browser speaks HTTPS, to us or to something in front of us that adds it: then it asks for the host of the
+/// address `own` that the server has for itself.
+fn is_encrypted(request: &Request, own: &str) -> bool {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    request.extensions().get() == Some(&Transport::Tls)
+        || own.strip_prefix("https://").is_some_and(|own| {
+            host.is_some_and(|host| host.eq_ignore_ascii_case(own.trim_end_matches('/')))
+        })
+}
+
+fn needs_token(path: &str) -> bool {
+    let rooted = |root: &&str| path.starts_with(*root);
+    path != "/v1/admin/login"
+        && ["/v1/admin/", "/v1/user/", "/v1/gateway"]
+            .iter()
+            .any(rooted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cookie_is_secure_where_the_browser_speaks_https() {
+        let of = |host: &str, transport: Transport, own: &str| {
+            let request = axum::extract::Request::builder().header(header::HOST, host);
+            let mut request = request.body(axum::body::Body::empty()).unwrap();
+            request.extensions_mut().insert(transport);
+            is_encrypted(&request, own)
+        };
+        let (plain, tls) = (Transport::Plain, Transport::Tls);
+        assert!(of("h", tls, "http://other"));
+        assert!(of("Moor.example.org", plain, "https://moor.example.org"));
+        assert!(!of(
+            "moor.example.org:8080",
+            plain,
+            "https://moor.example.org"
+        ));
+        assert!(!of("h:8080", plain, "http://h:8080"));
+    }
+
+    #[test]
+    fn a_cookie_works_for_our_own_pages_only() {
+        let own = "https://moor.example.org";
+        let judged = |lines: &[(&str, &str)]| {
+            let mut request = Request::builder().uri("/v1/user/hosts/1/vnc/websockify");
+            for (name, value) in lines {
+                request = request.header(*name, *value);
+            }
+            is_from_elsewhere(&request.body(()).unwrap().into_parts().0, own)
+        };
+        let host = ("host", "192.0.2.1:8080");
+        for fine in [
+            vec![host],
+            vec![host, ("origin", "http://192.0.2.1:8080")],
+            vec![host, ("origin", "https://Moor.example.org")],
+            vec![host, ("sec-fetch-site", "same-origin")],
+            vec![host, ("sec-fetch-site", "none")],
+            vec![
+                host,
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+            ],
+        ] {
+            assert!(!judged(&fine), "{fine:?}");
+        }
+        for foreign in [
+            vec![host, ("origin", "https://pi.u.moor.example.org")],
+            vec![host, ("origin", "http://192.0.2.1")],
+            vec![host, ("origin", "null")],
+            vec![
+                host,
+                ("sec-fetch-site", "same-site"),
+                ("sec-fetch-mode", "no-cors"),
+            ],
+        ] {
+            assert!(judged(&foreign), "{foreign:?}");
+        }
+    }
 
     #[test]
     fn the_cookie_counts_for_desktops_only() {

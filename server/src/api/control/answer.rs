@@ -1,11 +1,10 @@
 //! JSON and errors of the control surface (control contract section 2), and its bodies.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -13,11 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::api::BODY_TIMEOUT;
+use super::access::LetIn;
+use crate::api::{Api, BODY_TIMEOUT};
 use crate::passwords::PasswordError;
 use crate::rate_limit::Exceeded;
 use crate::registry::error::RegistryError;
 
+/// Told when more passwords are to be checked at once than the machine can bear.
+pub(super) const BUSY: Exceeded = Exceeded {
+    retry_after: Duration::from_secs(1),
+};
 /// Longest body, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
@@ -109,7 +113,10 @@ impl From<RegistryError> for Refusal {
 
 impl From<PasswordError> for Refusal {
     fn from(error: PasswordError) -> Self {
-        Self::internal(&error)
+        match error {
+            PasswordError::Busy => Self::from(BUSY),
+            PasswordError::Failed => Self::internal(&error),
+        }
     }
 }
 
@@ -138,40 +145,25 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The ids of a path. One that no database could hold names nothing: it is empty then, and told like any malformed id.
-pub(super) struct Path<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned + Default + Send> FromRequestParts<S> for Path<T> {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        if parts.uri.path().contains("%00") {
-            return Ok(Self(T::default()));
-        }
-        let ids = axum::extract::Path::from_request_parts(parts, state).await;
-        Ok(Self(ids.map_or_else(|_| T::default(), |ids| ids.0)))
-    }
-}
-
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Self::Rejection> {
-        parse(&bytes(request).await?).map(Self)
+    async fn from_request(request: Request<Body>, api: &Api) -> Result<Self, Self::Rejection> {
+        parse(&bytes(request, api).await?).map(Self)
     }
 }
 
 /// A JSON body that may be left out: then it is the default.
 pub(super) struct OptionalJson<T>(pub(super) T);
 
-impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJson<T> {
+impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalJson<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Self::Rejection> {
-        let bytes = bytes(request).await?;
+    async fn from_request(request: Request<Body>, api: &Api) -> Result<Self, Self::Rejection> {
+        let bytes = bytes(request, api).await?;
         if bytes.trim_ascii().is_empty() {
             return Ok(Self(T::default()));
         }
@@ -181,12 +173,18 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJson<T> 
 
 const INVALID: Refusal = Refusal::bad("invalid request body");
 
-async fn bytes(request: Request<Body>) -> Result<Bytes, Refusal> {
+/// Whoever was disabled while their body was on its way is refused.
+async fn bytes(request: Request<Body>, api: &Api) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large");
-    timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES))
+    let let_in = request.extensions().get::<LetIn>().copied();
+    let bytes = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES))
         .await
         .map_err(|_| INVALID)?
-        .map_err(|_| too_large())
+        .map_err(|_| too_large())?;
+    if let Some(let_in) = let_in {
+        let_in.still(api).await?;
+    }
+    Ok(bytes)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {

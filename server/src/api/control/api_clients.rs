@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::access::Operator;
-use super::answer::{Json, Path, json};
+use super::answer::{Json, json};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::apiclients::attributes::Problem;
 use crate::api::apiclients::operations::{Actor, Caller, Trouble};

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::{ApiKeyEnvelope, ApiKeyInfo, ApiKeyList, NewApiKey};
 
 use super::access::Operator;
-use super::answer::{Json, Path, Refusal, json};
+use super::answer::{Json, Refusal, json};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::apiclients::rules;
 use crate::registry::error::{ApiClientError, ChangeClientError};

@@ -8,8 +8,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, Path, Refusal, json};
+use super::answer::{Json, Refusal, json};
 use super::audit::{self, Deed};
+use super::path::Path;
 use crate::api::Api;
 use crate::registry::error::BindError;
 use crate::registry::model::{Binding, BindingId, EgressIpId, HostId};

@@ -7,14 +7,15 @@ use moorline_protocol::Secret;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::access::is_active;
-use super::answer::{Json, Path, Refusal, json};
+use super::access::{Barred, barred};
+use super::answer::{Json, Refusal, json};
 use super::login::{self, Attempt, WrongPassword};
 use super::origin::Origin;
+use super::path::Path;
 use super::shell_script::{self, Script};
 use crate::api::{Api, Peer};
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Task, TaskId, TaskKind, TaskStatus, Timestamp, UserStatus};
+use crate::registry::model::{Task, TaskId, TaskKind, TaskStatus};
 
 /// What [`Task::requested_by`] of tasks made here begins with.
 const REQUESTED_BY: &str = "bootstrap:";
@@ -134,6 +135,7 @@ impl From<WrongPassword> for Failure {
                 )
             },
             WrongPassword::Failed(_) => Self::INTERNAL,
+            WrongPassword::Registry(error) => error.into(),
         }
     }
 }
@@ -150,11 +152,11 @@ struct CredentialsBody {
     password: Option<Secret<String>>,
 }
 
-impl<S: Sync> FromRequest<S> for Credentials {
+impl FromRequest<Api> for Credentials {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body = Json::<CredentialsBody>::from_request(request, state).await;
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Failure> {
+        let body = Json::<CredentialsBody>::from_request(request, api).await;
         let Json(body) = body.map_err(|_| Failure::invalid("request is not valid"))?;
         let username = body.username.unwrap_or_default().trim().to_owned();
         let password = body.password.filter(|text| !text.expose().is_empty());
@@ -216,13 +218,13 @@ pub(super) async fn open_session(
         operator: OPERATOR,
     };
     let user = login::check(&api, attempt, password).await?;
-    if !is_active(&user, Timestamp::now()) {
-        let (failure, reason) = match user.status {
-            UserStatus::Disabled => (Failure::DISABLED, "account_disabled"),
-            UserStatus::Expired | UserStatus::Active => (Failure::EXPIRED, "account_expired"),
-        };
-        login::record(&api, OPERATOR, Some(&user), &username, Some(reason)).await;
-        return Err(failure);
+    if let Some(barred) = barred(&api, &user).await? {
+        let reason = Some(barred.reason());
+        login::record(&api, OPERATOR, Some(&user), &username, reason).await;
+        return Err(match barred {
+            Barred::Disabled => Failure::DISABLED,
+            Barred::Expired => Failure::EXPIRED,
+        });
     }
     login::record(&api, OPERATOR, Some(&user), &username, None).await;
     let host = api.registry().main_host(user.id).await?;

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, Path, Refusal, json};
+use super::answer::{Json, Refusal, json};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::device_changes::Actor;
 use crate::api::provisioning::parameters::is_name;
 use crate::registry::error::RenameError;
-use crate::registry::model::{AccessPolicy, Device, DeviceFilter, DeviceId, Forward, Node, User};
+use crate::registry::model::{Device, DeviceFilter, DeviceId, Forward, Node, PolicyChange, User};
 use crate::tunnels::TunnelStatus;
 
 /// Devices in a page unless asked for fewer or more.
@@ -42,6 +43,14 @@ pub(super) async fn list(
     let Query(page) = page.map_err(|_| Refusal::bad("limit and offset must be numbers"))?;
     let account = operator.0.account;
     let prefix = page.prefix.filter(|prefix| !prefix.is_empty());
+    // No database keeps a NUL: no name begins so.
+    if prefix
+        .as_deref()
+        .is_some_and(|prefix| prefix.contains('\0'))
+    {
+        let (devices, total) = (Vec::new(), 0);
+        return Ok(json(StatusCode::OK, &DeviceList { devices, total }));
+    }
     let total = api
         .registry()
         .count_devices(account, prefix.as_deref())
@@ -94,15 +103,16 @@ pub(super) async fn change(
     if let Some(limit) = change.max_connections_per_minute {
         there(api.set_device_limit(&device, limit, actor).await?)?;
     }
-    let policy = AccessPolicy {
+    let present = device.policy;
+    let policy = PolicyChange {
         recording_required: change
             .recording_required
-            .unwrap_or(device.policy.recording_required),
+            .filter(|wanted| *wanted != present.recording_required),
         direct_tcpip_allowed: change
             .direct_tcpip_allowed
-            .unwrap_or(device.policy.direct_tcpip_allowed),
+            .filter(|wanted| *wanted != present.direct_tcpip_allowed),
     };
-    if policy != device.policy {
+    if policy != PolicyChange::default() {
         set_policy(&api, &operator.0, &device, policy).await?;
     }
     let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
@@ -113,16 +123,20 @@ async fn set_policy(
     api: &Api,
     operator: &User,
     device: &Device,
-    policy: AccessPolicy,
+    change: PolicyChange,
 ) -> Result<(), Refusal> {
-    if !api.registry().set_device_policy(device.id, policy).await? {
+    if !api.registry().set_device_policy(device.id, change).await? {
         return Err(NOT_FOUND);
     }
     api.ways_changed(device.id).await;
     let metadata = serde_json::json!({
         "name": device.name,
-        "recording_required": policy.recording_required,
-        "direct_tcpip_allowed": policy.direct_tcpip_allowed,
+        "recording_required": change
+            .recording_required
+            .unwrap_or(device.policy.recording_required),
+        "direct_tcpip_allowed": change
+            .direct_tcpip_allowed
+            .unwrap_or(device.policy.direct_tcpip_allowed),
     });
     api.record_change(device, "device.policy", Actor::Operator(operator), metadata)
         .await;

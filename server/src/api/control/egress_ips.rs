@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, Path, Refusal, json};
+use super::answer::{Json, Refusal, json};
 use super::audit::{self, Deed};
+use super::path::Path;
 use crate::api::Api;
 use crate::registry::error::EgressError;
 use crate::registry::model::{EgressIp, EgressIpId, EgressTunnel, WireGuard};
@@ -97,6 +98,7 @@ impl From<EgressError> for Refusal {
         match error {
             EgressError::Unknown => NOT_FOUND,
             EgressError::AddressTaken => Self::conflict("ip address already exists"),
+            EgressError::TooMany => Self::conflict("too many egress ips"),
             EgressError::Bound => Self::conflict("egress IP is bound to a host, unbind first"),
             EgressError::Registry(error) => error.into(),
         }

@@ -9,14 +9,15 @@ use axum::response::Response;
 use moorline_protocol::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::access::is_active;
-use super::answer::{OptionalJson, Path, Refusal, json};
+use super::access::barred;
+use super::answer::{OptionalJson, Refusal, json};
 use super::login::{self, Attempt};
 use super::origin::Origin;
+use super::path::Path;
 use super::shell_script::{self, Script};
 use crate::api::{Api, Peer};
 use crate::random;
-use crate::registry::model::{Host, HostStatus, Timestamp, User, UserStatus};
+use crate::registry::model::{Host, HostStatus, Timestamp, User};
 
 /// How long a one-time password is good.
 const GOOD_FOR: Duration = Duration::from_secs(120);
@@ -72,10 +73,7 @@ pub(super) async fn auth(
         .password
         .filter(|text| !text.expose().is_empty());
     let password = password.ok_or(Refusal::bad("password is required"))?;
-    let (user, host) = match meant(&api, &id).await? {
-        Some((user, host)) => (Some(user), host),
-        None => (None, None),
-    };
+    let (user, host) = meant(&api, &id).await?;
     let attempt = Attempt {
         peer,
         identifier: &id,
@@ -83,15 +81,16 @@ pub(super) async fn auth(
         operator: OPERATOR,
     };
     let user = login::check(&api, attempt, password).await?;
-    if !is_active(&user, Timestamp::now()) {
-        let reason = match user.status {
-            UserStatus::Disabled => "account_disabled",
-            UserStatus::Expired | UserStatus::Active => "account_expired",
-        };
-        login::record(&api, OPERATOR, Some(&user), &id, Some(reason)).await;
+    if let Some(barred) = barred(&api, &user).await? {
+        let reason = Some(barred.reason());
+        login::record(&api, OPERATOR, Some(&user), &id, reason).await;
         return Err(Refusal::forbidden("account is not active"));
     }
     login::record(&api, OPERATOR, Some(&user), &id, None).await;
+    let host = match host {
+        Some(host) => Some(host),
+        None => api.registry().main_host(user.id).await?,
+    };
     let Some(host) = host else {
         let none = NoHost {
             error: "no host assigned",
@@ -127,17 +126,13 @@ pub(super) async fn auth(
     Ok(json(StatusCode::OK, &ready))
 }
 
-/// Whom a short id names: a host and its owner, or a user and their main host.
-async fn meant(api: &Api, id: &str) -> Result<Option<(User, Option<Host>)>, Refusal> {
+/// Whom a short id names: a host with its owner, or a user. Usernames do not count here.
+async fn meant(api: &Api, id: &str) -> Result<(Option<User>, Option<Host>), Refusal> {
     let registry = api.registry();
-    if let Some(host) = registry.host_by_short_id(id).await? {
-        let owner = registry.user(host.user).await?;
-        return Ok(owner.map(|owner| (owner, Some(host))));
-    }
-    // Not by name: somebody may be called like the short id of another.
-    let Some(user) = registry.user_by_short_id(id).await? else {
-        return Ok(None);
+    let host = registry.host_by_short_id(id).await?;
+    let user = match &host {
+        Some(host) => registry.user(host.user).await?,
+        None => registry.user_by_short_id(id).await?,
     };
-    let host = registry.main_host(user.id).await?;
-    Ok(Some((user, host)))
+    Ok((user, host))
 }

@@ -114,9 +114,11 @@ impl Asked {
 
     fn take(&mut self, name: &str, value: String) -> Result<(), Refusal> {
         match name {
-            // No text of PostgreSQL holds that, so no type does.
-            "type" if value.contains('\0') => self.names_nothing = true,
-            "type" => self.filter.kind = Some(value),
+            "type" => {
+                // No database keeps a NUL.
+                self.names_nothing |= value.contains('\0');
+                self.filter.kind = Some(value);
+            }
             "user_id" => self.filter.user = self.id(&value).map(UserId),
             "host_id" => self.filter.host = self.id(&value).map(HostId),
             "device_id" => self.filter.device = self.id(&value).map(DeviceId),

@@ -9,8 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use moorline_protocol::operator::{ForwardEnvelope, ForwardList, NewForward};
 
 use super::access::Operator;
-use super::answer::{Json, Path, Refusal, json};
+use super::answer::{Json, Refusal, json};
 use super::devices::{find, forward_info, nodes};
+use super::path::Path;
 use crate::api::Api;
 use crate::api::device_changes::Actor;
 use crate::registry::error::AddForwardError;

@@ -16,18 +16,19 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, Path, Refusal, json};
+use super::answer::{Json, Refusal, json};
 use super::audit::{self, Deed};
 use super::egress_ips::EgressIpInfo;
 use super::host_info::HostInfo;
 use super::origin::Origin;
+use super::path::Path;
 use super::users::UserInfo;
 use crate::api::Api;
 use crate::random;
 use crate::registry::HostsOf;
 use crate::registry::error::{DeleteHostError, QueueTaskError};
 use crate::registry::model::{
-    AccessPolicy, AccountId, Device, Host, HostId, HostKind, HostView, Removal, Task, TaskKind,
+    self, AccountId, Device, Host, HostId, HostKind, HostView, Removal, Task, TaskKind,
 };
 
 mod connection;
@@ -358,20 +359,18 @@ pub(super) async fn set_policy(
     Json(change): Json<PolicyChange>,
 ) -> Result<Response, Refusal> {
     let host = find(&api, operator.0.account, &id).await?;
-    let policy = AccessPolicy {
-        recording_required: change
-            .recording_required
-            .unwrap_or(host.policy.recording_required),
-        direct_tcpip_allowed: change
-            .direct_tcpip_allowed
-            .unwrap_or(host.policy.direct_tcpip_allowed),
+    let named = model::PolicyChange {
+        recording_required: change.recording_required,
+        direct_tcpip_allowed: change.direct_tcpip_allowed,
     };
-    if !api.registry().set_host_policy(host.id, policy).await? {
+    if !api.registry().set_host_policy(host.id, named).await? {
         return Err(NOT_FOUND);
     }
     if let Some(device) = host.device {
         api.ways_changed(device).await;
     }
+    let host = api.registry().host(host.id).await?.ok_or(NOT_FOUND)?;
+    let policy = host.policy;
     let deed = deed("admin.host.policy", &host, "got another policy".to_owned())
         .with("recording_required", policy.recording_required)
         .with("direct_tcpip_allowed", policy.direct_tcpip_allowed);

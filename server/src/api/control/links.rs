@@ -6,8 +6,9 @@ use axum::response::Response;
 use moorline_protocol::operator::{LinkInfo, LinkList};
 
 use super::access::Operator;
-use super::answer::{Path, Refusal, json};
+use super::answer::{Refusal, json};
 use super::devices::{find, nodes};
+use super::path::Path;
 use crate::api::Api;
 
 /// The links of a device, that of its first forward first.

@@ -6,13 +6,14 @@ use axum::response::Response;
 use moorline_protocol::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::access::is_active;
-use super::answer::{Json, Refusal, json};
+use super::access::barred;
+use super::answer::{BUSY, Json, Refusal, json};
 use super::token::LIFETIME_SECS;
 use crate::api::{Api, Peer};
 use crate::passwords::PasswordError;
 use crate::rate_limit::Exceeded;
-use crate::registry::model::{AccountId, NewEvent, Timestamp, User, UserStatus};
+use crate::registry::error::RegistryError;
+use crate::registry::model::{AccountId, NewEvent, Timestamp, User};
 
 /// Who acts, in the audit.
 const OPERATOR: &str = "admin";
@@ -67,12 +68,9 @@ pub(super) async fn login(
         operator: OPERATOR,
     };
     let user = check(&api, attempt, credentials.password.clone()).await?;
-    if !is_active(&user, Timestamp::now()) {
-        let reason = match user.status {
-            UserStatus::Disabled => "account_disabled",
-            UserStatus::Expired | UserStatus::Active => "account_expired",
-        };
-        record(&api, OPERATOR, Some(&user), identifier, Some(reason)).await;
+    if let Some(barred) = barred(&api, &user).await? {
+        let reason = Some(barred.reason());
+        record(&api, OPERATOR, Some(&user), identifier, reason).await;
         return Err(Refusal::forbidden("account is not active"));
     }
     let token = api
@@ -113,6 +111,17 @@ pub(super) enum WrongPassword {
     TooMany(Exceeded),
     /// It could not be checked.
     Failed(PasswordError),
+    /// See [`RegistryError`].
+    Registry(RegistryError),
+}
+
+impl From<PasswordError> for WrongPassword {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::TooMany(BUSY),
+            PasswordError::Failed => Self::Failed(error),
+        }
+    }
 }
 
 impl From<WrongPassword> for Refusal {
@@ -121,11 +130,12 @@ impl From<WrongPassword> for Refusal {
             WrongPassword::Wrong => Self::unauthorized("invalid credentials"),
             WrongPassword::TooMany(exceeded) => exceeded.into(),
             WrongPassword::Failed(error) => error.into(),
+            WrongPassword::Registry(error) => error.into(),
         }
     }
 }
 
-/// The user, if the password is right. Unknown users take as long as known ones.
+/// The user as they are now, if the password is right. Unknown users take as long as known ones.
 pub(super) async fn check(
     api: &Api,
     attempt: Attempt<'_>,
@@ -144,20 +154,33 @@ pub(super) async fn check(
     let counted = parts.logins.begin(peer.0.ip(), &counted_as).await;
     let counted = counted.map_err(WrongPassword::TooMany)?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
-    let checked = parts.passwords.verify(password, hash).await;
-    match user {
-        Some(user) if checked.map_err(WrongPassword::Failed)? => {
+    let right = match parts.passwords.verify(password, hash).await {
+        Ok(right) => right,
+        Err(error) => {
+            // It was not looked at, whoever it is said to be of.
             counted.succeeded();
-            Ok(user)
+            return Err(error.into());
         }
-        user => {
-            counted.failed().await;
-            tracing::info!(peer = %peer.0.ip(), "login refused");
-            let refused = Some("invalid_credentials");
-            record(api, operator, user.as_ref(), identifier, refused).await;
-            Err(WrongPassword::Wrong)
-        }
+    };
+    if let Some(user) = user.as_ref().filter(|_| right)
+        && let Some(now) = unchanged(api, user)
+            .await
+            .map_err(WrongPassword::Registry)?
+    {
+        counted.succeeded();
+        return Ok(now);
     }
+    counted.failed().await;
+    tracing::info!(peer = %peer.0.ip(), "login refused");
+    let refused = Some("invalid_credentials");
+    record(api, operator, user.as_ref(), identifier, refused).await;
+    Err(WrongPassword::Wrong)
+}
+
+/// The user as they are now: a check may have waited for its turn while the password was changed.
+async fn unchanged(api: &Api, user: &User) -> Result<Option<User>, RegistryError> {
+    let now = api.registry().user(user.id).await?;
+    Ok(now.filter(|now| now.password_hash.expose() == user.password_hash.expose()))
 }
 
 /// Writes down how a login went.
@@ -172,6 +195,7 @@ pub(super) async fn record(
         .map_or(identifier, |user| &user.username)
         .chars()
         .take(MAX_LOGGED_CHARS)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect();
     let mut metadata = serde_json::json!({"operator": operator, "username": name});
     if let (Some(reason), Some(object)) = (refused, metadata.as_object_mut()) {

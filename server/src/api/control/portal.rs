@@ -12,6 +12,8 @@ use super::users::PASSWORD_CHARS;
 use crate::api::{Api, Peer};
 use crate::registry::model::NewEvent;
 
+const WRONG: Refusal = Refusal::unauthorized("invalid old password");
+
 #[derive(Deserialize)]
 pub(super) struct PasswordChange {
     old_password: Option<Secret<String>>,
@@ -44,14 +46,28 @@ pub(super) async fn change_password(
         .logins
         .begin(peer.0.ip(), &user.id.to_string())
         .await?;
-    let stored = Some(user.password_hash.clone());
-    if !parts.passwords.verify(old, stored).await? {
+    let stored = user.password_hash.clone();
+    let right = match parts.passwords.verify(old, Some(stored.clone())).await {
+        Ok(right) => right,
+        Err(error) => {
+            attempt.succeeded();
+            return Err(error.into());
+        }
+    };
+    if !right {
         attempt.failed().await;
-        return Err(Refusal::unauthorized("invalid old password"));
+        return Err(WRONG);
     }
     attempt.succeeded();
     let hash = parts.passwords.hash(new).await?;
-    api.registry().set_password_hash(user.id, hash).await?;
+    // An administrator may have been faster; then the old password is none any more.
+    if !api
+        .registry()
+        .change_password_hash(user.id, &stored, hash)
+        .await?
+    {
+        return Err(WRONG);
+    }
     api.0.parts.hosts.changed();
     let event = NewEvent {
         account: Some(user.account),

@@ -14,8 +14,9 @@ use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Path, Refusal, json};
+use super::answer::{Refusal, json};
 use super::audit::{self, Deed};
+use super::path::Path;
 use crate::api::Api;
 use crate::registry::model::{
     AccountId, DeviceId, HostId, OperatorSession, SessionFilter, Timestamp, UserId,

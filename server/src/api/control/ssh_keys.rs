@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, OptionalJson, Path, Refusal, json};
+use super::answer::{Json, OptionalJson, Refusal, json};
+use super::path::Path;
 use super::users;
 use crate::api::Api;
 use crate::gateway::read_private_key;

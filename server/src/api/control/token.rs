@@ -56,13 +56,21 @@ impl Tokens {
     /// With the secret in the file at `path`, which is made if there is none.
     ///
     /// # Errors
-    /// Of the file system.
+    /// Of the file system; and when the secret has less than 32 characters, as in a file that was emptied.
     pub fn read_or_create(path: &Path) -> std::io::Result<Self> {
         let bytes = private_file::read_or_create(path, || {
             let random: [u8; SECRET_BYTES] = rand::random();
             data_encoding::HEXLOWER.encode(&random).into_bytes()
         })?;
         let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        if text.len() < SECRET_BYTES {
+            // Anyone could sign with the secret of an empty file.
+            let kind = std::io::ErrorKind::InvalidData;
+            return Err(std::io::Error::new(
+                kind,
+                "it holds less than 32 characters",
+            ));
+        }
         Ok(Self::new(&Secret::new(text)))
     }
 

@@ -9,9 +9,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::access::Operator;
-use super::answer::{Json, OptionalJson, Path, Refusal, json};
+use super::answer::{Json, OptionalJson, Refusal, json};
 use super::audit::{self, Deed};
 use super::host_info::{self, HostInfo};
+use super::path::Path;
 use crate::api::Api;
 use crate::passwords;
 use crate::registry::error::{ChangeUserError, UserError};
@@ -134,6 +135,7 @@ pub(super) async fn create(
     let user = api.registry().create_user(new).await;
     let user = user.map_err(|error| match error {
         UserError::UsernameTaken => Refusal::conflict("username already exists"),
+        UserError::TooMany => Refusal::conflict("too many users"),
         UserError::ShortIdTaken => Refusal::internal(&error),
         UserError::Registry(error) => error.into(),
     })?;
@@ -198,7 +200,7 @@ pub(super) async fn set_expiry(
         .registry()
         .set_user_expiry(operator.0.account, found.id, expires_at)
         .await;
-    let user = changed.map_err(|error| refused(error, "cannot change the last admin"))?;
+    let user = changed.map_err(|error| refused(error, "cannot disable the last admin"))?;
     let deed = Deed::to_user("admin.user.updated", user.id, &user.username, "changed")
         .with("expires_at", expires_at.map(Timestamp::to_rfc3339));
     audit::note(&api, &operator, deed).await;

@@ -187,14 +187,21 @@ async fn pass_on(
 ) -> Result<Response, Refusal> {
     let desktops = &api.0.desktops;
     let turn = desktops.turns.clone().try_acquire_owned();
-    let turn = turn.map_err(|_| UNREACHED)?;
+    // Shared by all that carries this request's bytes: it is free again when the last of them has ended.
+    let turn = Arc::new(turn.map_err(|_| UNREACHED)?);
+    let sessions = api.0.parts.hosts.sessions().clone();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|_| NO_ANSWER)?;
+    let (live, held) = (sessions.register(hold.clone()), turn.clone());
     desktops.tasks.spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            debug!(%error, "connection to desktop ended");
+        tokio::select! {
+            done = connection.with_upgrades() => if let Err(error) = done {
+                debug!(%error, "connection to desktop ended");
+            },
+            reason = live.ended() => debug!(reason, "desktop cut"),
         }
+        drop(held);
     });
     let ours = parts.extensions.remove::<OnUpgrade>();
     let wanted = parts.headers.get(header::UPGRADE).cloned();
@@ -211,7 +218,7 @@ async fn pass_on(
     if switched {
         let theirs = hyper::upgrade::on(&mut answer);
         let ours = ours.ok_or(NO_ANSWER)?;
-        let live = api.0.parts.hosts.sessions().register(hold);
+        let live = sessions.register(hold);
         desktops.tasks.spawn(async move {
             tokio::select! {
                 () = relay(ours, theirs, turn) => {}
@@ -225,7 +232,7 @@ async fn pass_on(
 }
 
 /// Bytes both ways, until both ends have ended.
-async fn relay(ours: OnUpgrade, theirs: OnUpgrade, turn: OwnedSemaphorePermit) {
+async fn relay(ours: OnUpgrade, theirs: OnUpgrade, turn: Arc<OwnedSemaphorePermit>) {
     let (ours, theirs) = match tokio::try_join!(ours, theirs) {
         Ok(both) => both,
         Err(error) => {
@@ -253,6 +260,8 @@ fn without_hops(mut headers: HeaderMap) -> HeaderMap {
 fn for_host(headers: HeaderMap, upgrade: Option<HeaderValue>) -> HeaderMap {
     let mut headers = without_hops(headers);
     headers.remove(header::AUTHORIZATION);
+    // The address of the page that loads the others has the token in it.
+    headers.remove(header::REFERER);
     let cookies: Vec<String> = headers
         .get_all(header::COOKIE)
         .iter()
@@ -283,7 +292,7 @@ fn for_browser(headers: HeaderMap, switched: bool) -> HeaderMap {
     let cookies: Vec<HeaderValue> = headers
         .get_all(header::SET_COOKIE)
         .iter()
-        .filter(|value| !value.to_str().is_ok_and(is_ours))
+        .filter(|value| !is_ours(&String::from_utf8_lossy(value.as_bytes())))
         .cloned()
         .collect();
     headers.remove(header::SET_COOKIE);
@@ -298,6 +307,9 @@ fn for_browser(headers: HeaderMap, switched: bool) -> HeaderMap {
     ] {
         headers.remove(name);
     }
+    // Nor does a page tell others the token that it was loaded with.
+    let none = HeaderValue::from_static("no-referrer");
+    headers.insert(header::REFERRER_POLICY, none);
     if let Some(upgrade) = upgrade {
         headers.insert(header::UPGRADE, upgrade);
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -305,9 +317,11 @@ fn for_browser(headers: HeaderMap, switched: bool) -> HeaderMap {
     headers
 }
 
-/// Whether `cookie`, as either side writes it, is the one with a token.
+/// Whether `cookie`, as either side writes it, is the one with a token. Of a cookie without a name browsers send the
+/// value alone, which may look like one with a name.
 fn is_ours(cookie: &str) -> bool {
-    let name = cookie.split(['=', ';']).next().unwrap_or_default();
+    let named = cookie.trim_start_matches(|c: char| c == '=' || c.is_whitespace());
+    let name = named.split(['=', ';']).next().unwrap_or_default();
     name.trim() == COOKIE
 }
 
@@ -334,6 +348,8 @@ mod tests {
     fn secrets_stay_here() {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+        let page = "http://h/v1/admin/hosts/1/vnc/vnc.html?token=x";
+        headers.insert(header::REFERER, HeaderValue::from_static(page));
         headers.append(
             header::COOKIE,
             HeaderValue::from_static("a=1; admin_token=secret;b=2"),
@@ -345,6 +361,7 @@ mod tests {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade, x"));
         let seen = for_host(headers, Some(HeaderValue::from_static("websocket")));
         assert_eq!(seen.get(header::AUTHORIZATION), None);
+        assert_eq!(seen.get(header::REFERER), None);
         assert_eq!(seen.get(header::COOKIE).unwrap(), "a=1; b=2");
         assert_eq!(seen.get(header::CONNECTION).unwrap(), "Upgrade");
         assert_eq!(seen.get(header::UPGRADE).unwrap(), "websocket");
@@ -353,10 +370,14 @@ mod tests {
             header::SET_COOKIE,
             HeaderValue::from_static("own=1; Path=/"),
         );
-        headers.append(
-            header::SET_COOKIE,
-            HeaderValue::from_static("admin_token=evil"),
-        );
+        for evil in [
+            "admin_token=evil",
+            " =admin_token=evil",
+            "admin_token=\u{e4}",
+        ] {
+            let evil = HeaderValue::from_bytes(evil.as_bytes()).unwrap();
+            headers.append(header::SET_COOKIE, evil);
+        }
         let seen = for_browser(headers, false);
         let cookies: Vec<_> = seen.get_all(header::SET_COOKIE).iter().collect();
         assert_eq!(cookies, ["own=1; Path=/"]);

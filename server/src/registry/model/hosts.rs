@@ -66,6 +66,15 @@ pub struct AccessPolicy {
     pub direct_tcpip_allowed: bool,
 }
 
+/// What of a policy shall change; what is not named stays, also when somebody else changes it at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// For [`AccessPolicy::recording_required`].
+    pub recording_required: Option<bool>,
+    /// For [`AccessPolicy::direct_tcpip_allowed`].
+    pub direct_tcpip_allowed: Option<bool>,
+}
+
 /// A user's machine.
 #[derive(Clone, Debug)]
 pub struct Host {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::super::answer::Refusal;
 
 const TYPES: [&str; 6] = ["socks", "vmess", "vless", "shadowsocks", "trojan", "http"];
-/// Members that are secrets, wherever they stand.
+/// Members that are secrets, wherever they stand and however they are spelled: readers of such configurations do not
+/// mind the case of names.
 const SECRETS: [&str; 2] = ["password", "uuid"];
 const REDACTED: &str = "***";
 /// Longest part of an unknown type that is repeated in the answer, in characters.
@@ -60,7 +61,7 @@ pub(super) fn check(config: &Map<String, Value>) -> Result<(), Refusal> {
 /// The outbound with every secret, at whatever depth, hidden.
 pub(super) fn redacted(config: Map<String, Value>) -> Value {
     let hidden = config.into_iter().map(|(name, value)| {
-        let shown = if SECRETS.contains(&name.as_str()) {
+        let shown = if is_secret(&name) {
             Value::from(REDACTED)
         } else {
             redacted_value(value)
@@ -78,7 +79,14 @@ fn redacted_value(value: Value) -> Value {
     }
 }
 
-/// `config` with the secrets of `present` where it has `***`, or none while the outbound keeps its type.
+fn is_secret(name: &str) -> bool {
+    SECRETS
+        .iter()
+        .any(|secret| name.eq_ignore_ascii_case(secret))
+}
+
+/// `config` with the secrets of `present` where it has `***`, or none while the outbound keeps its type. `***` where
+/// there is no secret goes.
 pub(super) fn with_kept_secrets(
     mut config: Map<String, Value>,
     present: &Map<String, Value>,
@@ -88,35 +96,52 @@ pub(super) fn with_kept_secrets(
     config
 }
 
+fn without_placeholders(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|name, value| !(is_secret(name) && value == REDACTED));
+            object.values_mut().for_each(without_placeholders);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_placeholders),
+        _ => {}
+    }
+}
+
 fn keep(config: &mut Map<String, Value>, present: &Map<String, Value>, absent_too: bool) {
-    for name in SECRETS {
-        let Some(secret) = present.get(name) else {
-            continue;
-        };
+    for (name, secret) in present.iter().filter(|(name, _)| is_secret(name)) {
         let keeps = match config.get(name) {
             None => absent_too,
             Some(value) => value == REDACTED,
         };
         if keeps {
-            config.insert(name.to_owned(), secret.clone());
+            config.insert(name.clone(), secret.clone());
         }
     }
-    for (name, value) in config {
-        if let Some(present) = present.get(name) {
-            keep_in_value(value, present, absent_too);
+    config.retain(|name, value| {
+        let kept = present.get(name);
+        match kept {
+            // A secret that is itself three asterisks stays one.
+            None if is_secret(name) && value == REDACTED => return false,
+            Some(present) => keep_in_value(value, present, absent_too),
+            None => without_placeholders(value),
         }
-    }
+        true
+    });
 }
 
 fn keep_in_value(value: &mut Value, present: &Value, absent_too: bool) {
     match (value, present) {
         (Value::Object(object), Value::Object(present)) => keep(object, present, absent_too),
         (Value::Array(items), Value::Array(present)) => {
-            for (item, present) in items.iter_mut().zip(present) {
-                keep_in_value(item, present, absent_too);
+            let mut present = present.iter();
+            for item in items {
+                match present.next() {
+                    Some(present) => keep_in_value(item, present, absent_too),
+                    None => without_placeholders(item),
+                }
             }
         }
-        _ => {}
+        (value, _) => without_placeholders(value),
     }
 }
 
@@ -166,6 +191,10 @@ mod tests {
         assert_eq!(with_kept_secrets(same, &present)["uuid"], "u");
         let other = object(json!({"type": "socks", "server": "b"}));
         assert_eq!(with_kept_secrets(other, &present).get("uuid"), None);
+        let odd = json!({"type": "vless", "password": "***", "a": [{"uuid": "***"}], "b": {"uuid": "***"}});
+        let kept = with_kept_secrets(object(odd), &present);
+        let expected = json!({"type": "vless", "uuid": "u", "a": [{}], "b": {}});
+        assert_eq!(Value::Object(kept), expected, "nothing stands for nothing");
         let new = object(json!({"type": "vless", "server": "b", "uuid": "n"}));
         assert_eq!(with_kept_secrets(new, &present)["uuid"], "n");
     }

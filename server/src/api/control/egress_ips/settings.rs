@@ -22,6 +22,11 @@ const DEFAULT_ALLOWED_IPS: &str = "0.0.0.0/0";
 /// Length of a WireGuard key, in bytes.
 const KEY_BYTES: usize = 32;
 
+/// Longest text, in characters; a list of networks is the longest that makes sense.
+const MAX_TEXT_CHARS: usize = 1024;
+/// Longest outbound, in bytes of JSON.
+const MAX_PROXY_CONFIG_BYTES: usize = 16 * 1024;
+
 /// A member that may be absent, `null` or a value.
 type Member<T> = Option<Option<T>>;
 
@@ -59,6 +64,7 @@ pub(in super::super) struct Wanted {
 
 /// The settings of a new egress IP.
 pub(super) fn new(wanted: Wanted) -> Result<EgressSettings, Refusal> {
+    within_limits(&wanted)?;
     let label = label(wanted.label.clone().flatten())?;
     let ip_address = address(wanted.ip_address.clone().flatten())?;
     let kind = match &wanted.tunnel_type {
@@ -77,6 +83,7 @@ pub(super) fn new(wanted: Wanted) -> Result<EgressSettings, Refusal> {
 
 /// `present` with what is wanted laid over it.
 pub(super) fn changed(present: EgressIp, wanted: Wanted) -> Result<EgressSettings, Refusal> {
+    within_limits(&wanted)?;
     let label = match wanted.label.clone() {
         None => present.label,
         Some(text) => label(text)?,
@@ -110,6 +117,43 @@ pub(super) fn changed(present: EgressIp, wanted: Wanted) -> Result<EgressSetting
     })
 }
 
+/// What is too long for anything, or would steer a terminal, is not kept.
+fn within_limits(wanted: &Wanted) -> Result<(), Refusal> {
+    let plain = |text: &Member<String>| text.as_ref()?.clone();
+    let secret = |text: &Member<Secret<String>>| Some(text.as_ref()?.as_ref()?.expose().clone());
+    let texts = [
+        ("label", plain(&wanted.label)),
+        ("provider", plain(&wanted.provider)),
+        ("wg_endpoint", plain(&wanted.wg_endpoint)),
+        ("wg_public_key", plain(&wanted.wg_public_key)),
+        ("wg_allowed_ips", plain(&wanted.wg_allowed_ips)),
+        ("wg_dns_server", plain(&wanted.wg_dns_server)),
+        ("wg_peer_address", plain(&wanted.wg_peer_address)),
+        ("wg_private_key", secret(&wanted.wg_private_key)),
+        ("wg_preshared_key", secret(&wanted.wg_preshared_key)),
+    ];
+    for (name, text) in texts {
+        let text = text.unwrap_or_default();
+        // Blanks at the ends go, line breaks among them.
+        let text = text.trim();
+        if text.chars().count() > MAX_TEXT_CHARS || text.chars().any(char::is_control) {
+            return Err(Refusal::bad_value(format!("{name} is not valid")));
+        }
+    }
+    let config = wanted.proxy_config.as_ref().and_then(Option::as_ref);
+    let length = config.map(serde_json::to_string).transpose();
+    match length {
+        Ok(text)
+            if text
+                .as_ref()
+                .is_none_or(|text| text.len() <= MAX_PROXY_CONFIG_BYTES) =>
+        {
+            Ok(())
+        }
+        Ok(_) | Err(_) => Err(Refusal::bad("proxy_config is not valid")),
+    }
+}
+
 fn tunnel_kind(text: &str) -> Result<&'static str, Refusal> {
     [WIREGUARD, PROXY]
         .into_iter()
@@ -136,8 +180,9 @@ fn tunnel(
     };
     let config = match (wanted.proxy_config, present) {
         (None, Some(present)) => present,
-        (Some(Some(config)), Some(present)) => proxy_config::with_kept_secrets(config, &present),
-        (Some(Some(config)), None) => config,
+        (Some(Some(config)), present) => {
+            proxy_config::with_kept_secrets(config, &present.unwrap_or_default())
+        }
         (None | Some(None), _) => Map::new(),
     };
     proxy_config::check(&config)?;
@@ -197,6 +242,7 @@ fn label(text: Option<String>) -> Result<String, Refusal> {
 
 fn address(text: Option<String>) -> Result<IpAddr, Refusal> {
     text.and_then(|text| text.trim().parse().ok())
+        .map(|address: IpAddr| address.to_canonical())
         .ok_or(Refusal::bad("invalid ip address"))
 }
 

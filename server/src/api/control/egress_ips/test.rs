@@ -6,7 +6,8 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::super::access::Operator;
-use super::super::answer::{Path, Refusal, json};
+use super::super::answer::{Refusal, json};
+use super::super::path::Path;
 use super::{find, settings};
 use crate::api::Api;
 use crate::registry::model::{EgressTunnel, Timestamp, WireGuard};

@@ -116,6 +116,9 @@ pub(in crate::api::control) async fn create(
 
 fn refused(error: HostError) -> Refusal {
     match error {
+        HostError::UnknownUser => Refusal::not_found("user not found"),
+        HostError::UnknownDevice => Refusal::not_found("device not found"),
+        HostError::TooMany => Refusal::conflict("too many hosts"),
         HostError::SlotTaken => Refusal::conflict("user already has an active host"),
         HostError::DeviceAssigned => Refusal::conflict("device is already assigned to a host"),
         HostError::UnknownEgressIp => Refusal::not_found("egress ip not found"),

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use super::{ConnectionInfo, NOT_FOUND, Queued, deed, queue};
 use crate::api::Api;
 use crate::api::control::access::Operator;
-use crate::api::control::answer::{Path, Refusal, json};
+use crate::api::control::answer::{Refusal, json};
 use crate::api::control::audit;
 use crate::api::control::egress_ips::tunnel_type;
 use crate::api::control::origin::Origin;
+use crate::api::control::path::Path;
 use crate::registry::HostsOf;
 use crate::registry::model::{HostId, HostView, Role, TaskKind};
 
