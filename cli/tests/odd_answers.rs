@@ -161,7 +161,7 @@ fn every_page_of_devices_is_fetched() {
 }
 
 #[test]
-fn every_page_of_sessions_is_fetched_and_nodes_are_shown() {
+fn every_page_of_forwards_is_fetched_and_nodes_are_shown() {
     let server = server(|call| {
         if call == "GET /v1/admin/nodes" {
             return ok(
@@ -185,11 +185,11 @@ fn every_page_of_sessions_is_fetched_and_nodes_are_shown() {
         ok(format!(r#"{{"sessions":[{page}],"total":1203}}"#))
     });
     let config = logged_in(&server);
-    let output = run(config.path(), &["session", "list", "--json"], "");
+    let output = run(config.path(), &["forward", "list", "--json"], "");
     let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(list["total"], 1203);
-    assert_eq!(list["sessions"].as_array().unwrap().len(), 1203);
-    let human = text(&run(config.path(), &["session", "ls"], "").stdout);
+    assert_eq!(list["forwards"].as_array().unwrap().len(), 1203);
+    let human = text(&run(config.path(), &["forward", "ls"], "").stdout);
     assert_eq!(human.lines().count(), 1204);
     assert!(human.contains("eu1.example.net:11202"));
     let nodes = text(&run(config.path(), &["node", "list"], "").stdout);

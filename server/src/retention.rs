@@ -63,9 +63,10 @@ mod tests {
     #[tokio::test]
     async fn an_old_recording_goes_with_its_session() {
         let folder = tempfile::tempdir().unwrap();
-        let recordings = Recordings::new(folder.path().to_owned());
+        let recordings = Recordings::new(folder.path().join("recordings"));
         let keys = MasterKey::random().unwrap();
-        let registry = Registry::open("sqlite::memory:", keys).await.unwrap();
+        let url = format!("sqlite://{}/moorline.db?mode=rwc", folder.path().display());
+        let registry = Registry::open(&url, keys).await.unwrap();
         let account = registry.first_account().await.unwrap().id;
         let id = Uuid::from_u128(7);
         let title = Title {

@@ -286,7 +286,7 @@ fn a_demanded_recording_closes_every_way_around() {
         .operator
         .send(Method::POST, "/v1/admin/users", Some(&user));
     let device = place.site.operator.device(DEVICE).id;
-    let host = json!({"user_id": user.json()["id"], "device_id": device});
+    let host = json!({"user_id": user.json()["user"]["id"], "device_id": device});
     let host = place
         .site
         .operator

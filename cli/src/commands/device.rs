@@ -299,7 +299,7 @@ async fn set_policy(
 
 fn policy_text(device: &DeviceInfo) -> &'static str {
     match (device.recording_required, device.direct_tcpip_allowed) {
-        (true, _) => "sessions are recorded, no direct connections",
+        (true, _) => "sessions are recorded, every other way is closed",
         (false, true) => "sessions are not recorded, direct connections allowed",
         (false, false) => "sessions are not recorded, no direct connections",
     }

@@ -1,6 +1,7 @@
 //! `moorline forward`: the ports of devices that can be reached now.
 
 use moorline_protocol::operator::{SessionInfo, SessionList};
+use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -25,6 +26,13 @@ pub(crate) enum Command {
     List,
 }
 
+/// The calls know an open forward as a session of the Openport protocol.
+#[derive(Serialize)]
+struct Forwards {
+    forwards: Vec<SessionInfo>,
+    total: u64,
+}
+
 /// Runs `moorline forward`.
 pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
@@ -33,19 +41,19 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
 }
 
 async fn list(session: &Session) -> anyhow::Result<()> {
-    let sessions = all(session).await?;
-    let answer = SessionList {
-        total: sessions.len() as u64,
-        sessions,
+    let forwards = all(session).await?;
+    let answer = Forwards {
+        total: forwards.len() as u64,
+        forwards,
     };
     session.output.data(&answer, |output| {
-        if answer.sessions.is_empty() {
+        if answer.forwards.is_empty() {
             output.say("no forwards");
             return Ok(());
         }
         let mut table = Table::new(&["DEVICE", "LOCAL", "PUBLIC", "NODE", "LINK", "BYTES"]).cut();
-        for session in &answer.sessions {
-            add(&mut table, session);
+        for forward in &answer.forwards {
+            add(&mut table, forward);
         }
         output.table(table)
     })

@@ -164,3 +164,64 @@ impl Meter for Tap {
         add(&self.sent, bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::recording::{Recordings, Title};
+
+    fn subsystem(name: &str) -> ChannelMsg {
+        ChannelMsg::RequestSubsystem {
+            want_reply: true,
+            name: name.to_owned(),
+        }
+    }
+
+    fn shell() -> ChannelMsg {
+        ChannelMsg::RequestShell { want_reply: true }
+    }
+
+    /// What is in the recording of a session that asked for this, as far as it may, and then showed a word.
+    async fn recorded(asked: &[ChannelMsg]) -> (bool, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let recordings = Recordings::new(folder.path().to_owned());
+        let id = Uuid::from_u128(7);
+        let title = Title {
+            began_at: 0,
+            text: String::new(),
+        };
+        let tap = Tap::new(Some(recordings.create(id, title).await.unwrap()));
+        let mut goes_on = true;
+        for message in asked {
+            goes_on = goes_on && tap.operator_sent(message).await;
+        }
+        assert!(tap.output(b"shown").await);
+        assert!(tap.finish().await);
+        let file = folder.path().join(Recordings::name(id));
+        (goes_on, std::fs::read_to_string(file).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_copied_files_are_not_recorded() {
+        for (asked, is_shown) in [
+            (shell(), true),
+            (subsystem("netconf"), true),
+            (subsystem("sftp"), false),
+        ] {
+            let (goes_on, cast) = recorded(std::slice::from_ref(&asked)).await;
+            assert!(goes_on);
+            assert_eq!(cast.contains("shown"), is_shown, "{asked:?}");
+        }
+        let (_, cast) = recorded(&[subsystem("sftp")]).await;
+        assert!(cast.contains("subsystem sftp"), "{cast}");
+    }
+
+    #[tokio::test]
+    async fn nobody_copies_files_in_name_only() {
+        for asked in [[subsystem("sftp"), shell()], [shell(), subsystem("sftp")]] {
+            assert!(!recorded(&asked).await.0, "{asked:?}");
+        }
+    }
+}

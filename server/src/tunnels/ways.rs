@@ -210,13 +210,15 @@ impl Ways {
         way: Way,
         stream: &Stream,
     ) -> Result<(), OpenError> {
-        self.judge(device, way)?;
+        let mut table = self.table();
+        let state = table.devices.get_mut(&device).ok_or(OpenError::Ended)?;
+        if let Err(refused) = way.may_pass(state.recording) {
+            table.count(device, way);
+            return Err(refused);
+        }
         if way.may_pass(Recording::Demanded).is_ok() {
             return Ok(());
         }
-        let mut table = self.table();
-        let state = table.devices.get_mut(&device).ok_or(OpenError::Ended)?;
-        way.may_pass(state.recording)?;
         if state.streams.len() >= state.sweep_at {
             state.streams.retain(|stream| !stream.is_over());
             state.sweep_at = FIRST_SWEEP.max(2 * state.streams.len());

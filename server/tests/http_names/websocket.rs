@@ -208,6 +208,7 @@ pub(crate) async fn a_demanded_recording_cuts_visitors_and_keeps_the_tunnel(bed:
             assert_eq!(raw.next().await, (name, 1, vec![]));
             return;
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("visitors are not let in again");
 }
