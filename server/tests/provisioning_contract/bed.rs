@@ -33,16 +33,16 @@ const DEVICE_SCOPES: [Scope; 4] = [
 /// made of it for each.
 #[allow(unused_macros, reason = "not all who share this file tell stories so")]
 macro_rules! tell_all {
-    ($bed:expr, [$($story:path),+ $(,)?]) => {
-        tell_all!($bed, std::future::ready, [$($story),+])
+    ($bed:expr, [$($module:ident :: $story:ident),+ $(,)?]) => {
+        tell_all!($bed, std::future::ready, [$($module :: $story),+])
     };
-    ($bed:expr, $world:path, [$($story:path),+ $(,)?]) => {
+    ($bed:expr, $world:path, [$($module:ident :: $story:ident),+ $(,)?]) => {
         let mut bed: $crate::bed::Bed = $bed;
         $(
-            println!(stringify!($story));
+            println!("{}::{}", stringify!($module), stringify!($story));
             bed.turn_page(stringify!($story)).await;
             let world = $world(&bed).await;
-            Box::pin($story(&world)).await;
+            Box::pin($module::$story(&world)).await;
         )+
         bed.stop().await;
     };
