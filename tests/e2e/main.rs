@@ -38,8 +38,6 @@ mod odd_requests_on_a_host_end_only_themselves;
 mod one_address_does_not_take_every_handshake;
 mod one_device_is_the_same_on_every_surface;
 mod openport_client;
-#[path = "../../server/tests/registry_contract/postgres.rs"]
-mod postgres;
 mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
 mod sessions_end_with_the_credential_that_opened_them;

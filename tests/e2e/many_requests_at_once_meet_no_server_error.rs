@@ -5,7 +5,7 @@ use harness::{ADMIN_PASSWORD, ADMIN_USER, Api, ServerOptions, TestServer};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::postgres::Postgres;
+use harness::Postgres;
 
 /// All begin together.
 const REQUESTS: usize = 500;

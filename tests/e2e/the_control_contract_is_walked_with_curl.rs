@@ -4,7 +4,7 @@ use std::time::Duration;
 use harness::{ServerOptions, TestDevice, TestServer, run, wait_for};
 use serde_json::Value;
 
-use crate::postgres::Postgres;
+use harness::Postgres;
 
 mod events;
 mod hosts;

@@ -6,6 +6,7 @@
 //! | `process` | [`Running`]: a child with its log, gone with its handle |
 //! | `server` | [`TestServer`]: `moorline-server serve` in a folder of its own |
 //! | `device` | [`TestDevice`]: the real agent in front of a real [`Sshd`] |
+//! | `postgres` | [`Postgres`]: a PostgreSQL server on a socket of its own |
 //! | `sshd` | [`Sshd`]: OpenSSH's server with its own keys and configuration |
 //! | `api` | [`Api`]: the provisioning calls as a client sees them |
 //! | `operator` | [`Operator`]: the administrator on the control surface |
@@ -32,6 +33,7 @@ mod disk;
 mod front;
 mod net;
 mod operator;
+mod postgres;
 mod process;
 mod server;
 mod ssh;
@@ -46,6 +48,7 @@ pub use disk::Disk;
 pub use front::{Front, Way};
 pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
 pub use operator::Operator;
+pub use postgres::Postgres;
 pub use process::{Done, Running, binary, free_port, free_ports, repository, run, run_with_input};
 pub use server::{ADMIN_PASSWORD, ADMIN_USER, Https, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
