@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Host, HostId, HostStatus, User, UserId, UserStatus};
+use crate::registry::model::{Host, HostId, HostStatus, Role, User, UserId, UserStatus};
 
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -30,6 +30,17 @@ pub struct Hold {
     pub user: UserId,
     /// The host, with what it looked like then; `None` for an operator's own login.
     pub host: Option<HostHold>,
+    /// The visit to a host of somebody else's, as administrators may pay.
+    pub visit: Option<Visit>,
+}
+
+/// How an administrator stood when they began to look at a host of somebody else's.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The host.
+    pub host: HostId,
+    /// Another one means that their password was changed.
+    pub token_version: i64,
 }
 
 /// How a host and its owner stood when somebody logged in to it.
@@ -54,13 +65,36 @@ impl Hold {
                 token_version: owner.token_version,
                 entry_password_hash: host.entry_password_hash.clone(),
             }),
+            visit: None,
         }
+    }
+
+    /// That of an administrator on a host of somebody else's, as they are now.
+    #[must_use]
+    pub fn on_visit(host: &Host, visitor: &User) -> Self {
+        Self {
+            user: visitor.id,
+            host: None,
+            visit: Some(Visit {
+                host: host.id,
+                token_version: visitor.token_version,
+            }),
+        }
+    }
+
+    fn host_id(&self) -> Option<HostId> {
+        let visited = self.visit.as_ref().map(|visit| visit.host);
+        self.host.as_ref().map(|host| host.id).or(visited)
     }
 
     /// That of a user alone.
     #[must_use]
     pub const fn on_user(user: UserId) -> Self {
-        Self { user, host: None }
+        Self {
+            user,
+            host: None,
+            visit: None,
+        }
     }
 }
 
@@ -167,7 +201,7 @@ impl LiveSessions {
         users.dedup();
         let mut hosts: Vec<HostId> = holds
             .iter()
-            .filter_map(|(_, hold)| Some(hold.host.as_ref()?.id))
+            .filter_map(|(_, hold)| hold.host_id())
             .collect();
         hosts.sort_unstable();
         hosts.dedup();
@@ -176,7 +210,7 @@ impl LiveSessions {
         let users: HashMap<UserId, User> = users.into_iter().map(|user| (user.id, user)).collect();
         let hosts: HashMap<HostId, Host> = hosts.into_iter().map(|host| (host.id, host)).collect();
         for (number, hold) in holds {
-            let host = hold.host.as_ref().and_then(|hold| hosts.get(&hold.id));
+            let host = hold.host_id().and_then(|host| hosts.get(&host));
             if let Some(reason) = judge(&hold, users.get(&hold.user), host) {
                 self.end(number, reason);
             }
@@ -210,6 +244,9 @@ fn judge(hold: &Hold, user: Option<&User>, host: Option<&Host>) -> Option<&'stat
         UserStatus::Disabled => return Some("user was disabled"),
         UserStatus::Expired => return Some("user expired"),
     }
+    if let Some(visit) = &hold.visit {
+        return judge_visit(visit, user, host);
+    }
     let hold = hold.host.as_ref()?;
     let Some(host) = host.filter(|host| host.user == user.id) else {
         return Some("host was deleted");
@@ -222,11 +259,24 @@ fn judge(hold: &Hold, user: Option<&User>, host: Option<&Host>) -> Option<&'stat
     (host.status != HostStatus::Running).then_some("host was stopped")
 }
 
+fn judge_visit(visit: &Visit, visitor: &User, host: Option<&Host>) -> Option<&'static str> {
+    let Some(host) = host.filter(|host| host.account == visitor.account) else {
+        return Some("host was deleted");
+    };
+    if visitor.role != Role::Admin {
+        return Some("user is no administrator");
+    }
+    if visitor.token_version != visit.token_version {
+        return Some("password was changed");
+    }
+    (host.status != HostStatus::Running).then_some("host was stopped")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::registry::model::{
-        AccessPolicy, AccountId, HostKind, HostLimits, HostWanted, Role, Timestamp,
+        AccessPolicy, AccountId, HostKind, HostLimits, HostWanted, Timestamp,
     };
 
     fn user() -> User {
@@ -285,6 +335,7 @@ mod tests {
                 token_version: 3,
                 entry_password_hash: Secret::new("one".into()),
             }),
+            visit: None,
         }
     }
 
@@ -334,6 +385,43 @@ mod tests {
             judge(&hold(), Some(&user()), None),
             Some("host was deleted")
         );
+    }
+
+    #[test]
+    fn a_visit_ends_with_the_host_and_with_the_right_to_pay_it() {
+        let admin = || User {
+            id: UserId(uuid::Uuid::from_u128(3)),
+            role: Role::Admin,
+            ..user()
+        };
+        let hold = Hold::on_visit(&host(), &admin());
+        assert_eq!(judge(&hold, Some(&admin()), Some(&host())), None);
+        let stopped = Host {
+            status: HostStatus::Stopped,
+            ..host()
+        };
+        let ended = judge(&hold, Some(&admin()), Some(&stopped));
+        assert_eq!(ended, Some("host was stopped"));
+        let ended = judge(&hold, Some(&admin()), None);
+        assert_eq!(ended, Some("host was deleted"));
+        let elsewhere = Host {
+            account: AccountId(2),
+            ..host()
+        };
+        let ended = judge(&hold, Some(&admin()), Some(&elsewhere));
+        assert_eq!(ended, Some("host was deleted"));
+        let demoted = User {
+            role: Role::User,
+            ..admin()
+        };
+        let ended = judge(&hold, Some(&demoted), Some(&host()));
+        assert_eq!(ended, Some("user is no administrator"));
+        let changed = User {
+            token_version: 4,
+            ..admin()
+        };
+        let ended = judge(&hold, Some(&changed), Some(&host()));
+        assert_eq!(ended, Some("password was changed"));
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //! | `sshd` | [`Sshd`]: OpenSSH's server with its own keys and configuration |
 //! | `api` | [`Api`]: the provisioning calls as a client sees them |
 //! | `operator` | [`Operator`]: the administrator on the control surface |
+//! | `browser` | [`Browser`]: Chromium, led by the story |
 //! | `ssh` | [`Ssh`]: stock `ssh` with nothing of the machine's own configuration |
 //! | `front` | [`Front`]: a port that can turn into a captive portal or a proxy |
 //! | `disk` | [`Disk`]: a file system that can be full or read-only |
@@ -24,6 +25,7 @@
 )]
 
 mod api;
+mod browser;
 mod device;
 mod disk;
 mod front;
@@ -36,6 +38,7 @@ mod sshd;
 mod wait;
 
 pub use api::{Answer, Api};
+pub use browser::{Browser, Page};
 pub use device::{DeviceOptions, TestDevice};
 pub use disk::Disk;
 pub use front::{Front, Way};

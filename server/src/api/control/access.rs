@@ -11,6 +11,8 @@ use super::token::LIFETIME_SECS;
 use crate::api::{Api, Transport};
 use crate::registry::model::{Role, Timestamp, User, UserId, UserStatus};
 
+mod cookie;
+
 /// Name of the cookie that holds a token.
 pub(super) const COOKIE: &str = "admin_token";
 
@@ -23,7 +25,7 @@ impl FromRequestParts<Api> for Operator {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refusal> {
         let token = bearer(&parts.headers)
             .or_else(|| query_token(parts.uri.query()))
-            .or_else(|| cookie_token(parts))
+            .or_else(|| cookie::token(parts, api))
             .ok_or(Refusal::unauthorized(
                 "missing or invalid authorization header",
             ))?;
@@ -77,24 +79,9 @@ fn query_token(query: Option<&str>) -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
-/// The cookie counts where a browser loads the pages of a host's desktop, and nowhere else.
-fn cookie_token(parts: &Parts) -> Option<String> {
-    let path = parts.uri.path();
-    let mut rest = ["/v1/admin/hosts/", "/v1/user/hosts/"]
-        .into_iter()
-        .find_map(|root| path.strip_prefix(root))?
-        .split('/')
-        .skip(1);
-    if rest.next() != Some("vnc") {
-        return None;
-    }
-    let cookies = parts.headers.get_all(header::COOKIE).into_iter();
-    cookies
-        .filter_map(|cookies| cookies.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-        .find(|token| !token.is_empty())
-        .map(str::to_owned)
+/// Whether a request's token stands in its query, and counts.
+pub(super) fn came_in_query(parts: &Parts) -> bool {
+    bearer(&parts.headers).is_none() && query_token(parts.uri.query()).is_some()
 }
 
 /// A token that came as `?token=` and was good is set as the cookie `admin_token`.
@@ -121,31 +108,4 @@ pub(super) async fn remember_token(
         }
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cookie_counts_for_desktops_only() {
-        let token = |path: &str, cookies: &str| {
-            let request = Request::builder().uri(path).header(header::COOKIE, cookies);
-            let (parts, _) = request.body(()).unwrap().into_parts();
-            cookie_token(&parts)
-        };
-        let cookie = "theme=dark; admin_token=a.b.c";
-        for path in ["/v1/admin/hosts/1/vnc/vnc.html", "/v1/user/hosts/1/vnc/"] {
-            assert_eq!(token(path, cookie).as_deref(), Some("a.b.c"), "{path}");
-            assert_eq!(token(path, "admin_token=").as_deref(), None);
-            assert_eq!(token(path, "my_admin_token=a").as_deref(), None);
-        }
-        for path in [
-            "/v1/admin/users",
-            "/v1/admin/hosts/vnc",
-            "/v1/admin/hosts/1/start",
-        ] {
-            assert_eq!(token(path, cookie), None, "{path}");
-        }
-    }
 }
