@@ -106,8 +106,9 @@ pub(crate) async fn pages_of_a_host_are_confined(world: &World<'_>) {
 /// A request whose answer has begun and never ends.
 async fn endless(world: &World<'_>, target: &str, token: &str) -> TcpStream {
     let mut stream = TcpStream::connect(world.bed.http).await.unwrap();
-    let request =
-        format!("GET {target} HTTP/1.1\r\nHost: h:8080\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: h:8080\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut status = [0; 12];
     stream.read_exact(&mut status).await.unwrap();
