@@ -25,10 +25,10 @@ fn lay_out(desk: &mut Desk) {
         std::time::Duration::from_secs(60),
         || {
             let said = desk.said("vnc");
-            let numbers = said
+            let mut numbers = said
                 .lines()
                 .filter_map(|line| line.trim().parse::<u32>().ok());
-            numbers.last().map(|number| format!(":{number}"))
+            numbers.next_back().map(|number| format!(":{number}"))
         },
     );
     let colour = format!("#{:02x}{:02x}{:02x}", COLOUR[0], COLOUR[1], COLOUR[2]);
