@@ -16,6 +16,7 @@ pub mod master_key;
 pub mod passwords;
 pub mod presence;
 pub mod private_file;
+mod proxy;
 mod random;
 pub mod rate_limit;
 pub mod recent;

@@ -10,6 +10,7 @@
 //! | `sshd` | [`Sshd`]: OpenSSH's server with its own keys and configuration |
 //! | `api` | [`Api`]: the provisioning calls as a client sees them |
 //! | `operator` | [`Operator`]: the administrator on the control surface |
+//! | `browser` | [`Browser`]: Chromium, led by the story |
 //! | `ssh` | [`Ssh`]: stock `ssh` with nothing of the machine's own configuration |
 //! | `front` | [`Front`]: a port that can turn into a captive portal or a proxy |
 //! | `authority` | [`Authority`]: certificates of an authority that nobody else knows |
@@ -28,6 +29,7 @@
 
 mod api;
 mod authority;
+mod browser;
 mod device;
 mod disk;
 mod front;
@@ -43,6 +45,7 @@ mod wait;
 
 pub use api::{Answer, Api};
 pub use authority::Authority;
+pub use browser::{Browser, Page};
 pub use device::{DeviceOptions, TestDevice};
 pub use disk::Disk;
 pub use front::{Front, Way};

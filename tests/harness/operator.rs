@@ -35,6 +35,12 @@ impl Operator {
         operator
     }
 
+    /// What it is logged in with.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// A call of the control surface.
     pub fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.base));

@@ -4,11 +4,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`host`] | whom a request is for |
-//! | [`headers`] | what becomes of its header fields |
+//! | [`headers`] | what the device is told of where it comes from |
 //! | [`exchange`] | a request on its way, its answer, an upgraded connection |
-//! | [`device`] | HTTP/1.1 over a stream to the device |
-//! | [`body`] | bodies that tell of their progress, and hold their turn |
-//! | [`turn`] | how many requests a forward has under way |
+//! | [`device`] | connections to the device |
 //! | [`page`] | what the node itself answers |
 //!
 //! *Invariant:* every request is looked up, so that a device that is blocked, or a name that is gone, is so at once.
@@ -25,24 +23,29 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::api::{Peer, Transport};
+use crate::proxy::turns::{Limits, Turns};
 use crate::registry::Registry;
-use crate::registry::model::{HttpName, Standing};
+use crate::registry::model::{ForwardId, HttpName, Standing};
 use crate::tunnels::Tunnels;
 
 use super::Traffic;
 
-mod body;
 mod device;
 mod exchange;
 mod headers;
 pub mod host;
 mod page;
-mod turn;
 
 use device::Idle;
 use host::{Label, Place};
 use page::Trouble;
-use turn::Turns;
+
+/// Requests and upgraded connections that one forward carries at once, as many as it may have visitors on a public
+/// port; what comes beyond is answered 503. All together are bounded by the connections of visitors.
+const LIMITS: Limits = Limits {
+    each: 1024,
+    all: usize::MAX,
+};
 
 /// What serving names needs.
 pub struct NameParts {
@@ -66,7 +69,7 @@ pub struct Names(Arc<Shared>);
 
 struct Shared {
     parts: NameParts,
-    turns: Turns,
+    turns: Turns<ForwardId>,
     tasks: TaskTracker,
 }
 
@@ -76,7 +79,7 @@ impl Names {
     pub fn new(parts: NameParts) -> Self {
         Self(Arc::new(Shared {
             parts,
-            turns: Turns::default(),
+            turns: Turns::new(LIMITS),
             tasks: TaskTracker::new(),
         }))
     }

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod containers;
 mod desktop;
+mod desktop_pages;
 mod devices;
 mod entry;
 mod expiry;
@@ -49,6 +50,8 @@ async fn contract(bed: Bed) {
             entry::every_refusal_has_its_text,
             desktop::every_request_is_guarded,
             desktop::pages_and_websockets_come_through_the_tunnel,
+            desktop_pages::pages_of_a_host_are_confined,
+            desktop_pages::one_user_leaves_room_for_others,
             expiry::hosts_of_an_expired_user_are_stopped,
             isolation::without_a_token_nothing_is_served,
             isolation::users_reach_nothing_of_the_administrators,

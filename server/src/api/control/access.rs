@@ -12,6 +12,8 @@ use crate::api::{Api, Transport};
 use crate::registry::error::RegistryError;
 use crate::registry::model::{Role, Timestamp, User, UserId, UserStatus};
 
+mod cookie;
+
 /// Name of the cookie that holds a token.
 pub(super) const COOKIE: &str = "admin_token";
 
@@ -29,18 +31,12 @@ impl FromRequestParts<Api> for Operator {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refusal> {
-        let missing = Refusal::unauthorized("missing or invalid authorization header");
-        let given = bearer(&parts.headers).or_else(|| query_token(parts.uri.query()));
-        let token = match given {
-            Some(token) => token,
-            None => {
-                let token = cookie_token(parts).ok_or(missing)?;
-                if is_from_elsewhere(parts, &api.identity().api_url) {
-                    return Err(Refusal::forbidden("forbidden"));
-                }
-                token
-            }
-        };
+        let token = bearer(&parts.headers)
+            .or_else(|| query_token(parts.uri.query()))
+            .or_else(|| cookie::token(parts, api))
+            .ok_or(Refusal::unauthorized(
+                "missing or invalid authorization header",
+            ))?;
         let user = user_of(api, &token).await?;
         if parts.uri.path().starts_with("/v1/admin/") && user.role != Role::Admin {
             return Err(Refusal::forbidden("insufficient permissions"));
@@ -137,50 +133,9 @@ fn query_token(query: Option<&str>) -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
-/// The cookie counts where a browser loads the pages of a host's desktop, and nowhere else.
-fn cookie_token(parts: &Parts) -> Option<String> {
-    let path = parts.uri.path();
-    let mut rest = ["/v1/admin/hosts/", "/v1/user/hosts/"]
-        .into_iter()
-        .find_map(|root| path.strip_prefix(root))?
-        .split('/')
-        .skip(1);
-    if rest.next() != Some("vnc") {
-        return None;
-    }
-    let cookies = parts.headers.get_all(header::COOKIE).into_iter();
-    cookies
-        .filter_map(|cookies| cookies.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-        .find(|token| !token.is_empty())
-        .map(str::to_owned)
-}
-
-/// Whether a page of another origin had a browser send this request. Our cookie keeps to its site, but the HTTP names of
-/// forwards may be of the same site, and what is behind them is anybody's. `own` is the address that the server has for
-/// itself: something in front of it may change `Host`. That another page leads to one of ours does no harm.
-fn is_from_elsewhere(parts: &Parts, own: &str) -> bool {
-    let line = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-    let foreign: [&[u8]; 2] = [b"same-site", b"cross-site"];
-    if line("sec-fetch-site").is_some_and(|site| foreign.contains(&site))
-        && line("sec-fetch-mode") != Some(b"navigate")
-    {
-        return true;
-    }
-    let Some(origin) = parts.headers.get(header::ORIGIN) else {
-        return false;
-    };
-    let authority = |url: &str| {
-        let (_, rest) = url.split_once("://")?;
-        Some(rest.split('/').next().unwrap_or(rest).to_ascii_lowercase())
-    };
-    let asked = match parts.headers.get(header::HOST) {
-        Some(host) => host.to_str().ok().map(str::to_ascii_lowercase),
-        None => parts.uri.authority().map(|own| own.as_str().to_lowercase()),
-    };
-    let origin = origin.to_str().ok().and_then(authority);
-    origin.is_none() || (origin != asked && origin != authority(own))
+/// Whether a request's token stands in its query, and counts.
+pub(super) fn came_in_query(parts: &Parts) -> bool {
+    bearer(&parts.headers).is_none() && query_token(parts.uri.query()).is_some()
 }
 
 /// A token that came as `?token=` and was good is set as the cookie `admin_token`.
@@ -250,66 +205,5 @@ mod tests {
             "https://moor.example.org"
         ));
         assert!(!of("h:8080", plain, "http://h:8080"));
-    }
-
-    #[test]
-    fn a_cookie_works_for_our_own_pages_only() {
-        let own = "https://moor.example.org";
-        let judged = |lines: &[(&str, &str)]| {
-            let mut request = Request::builder().uri("/v1/user/hosts/1/vnc/websockify");
-            for (name, value) in lines {
-                request = request.header(*name, *value);
-            }
-            is_from_elsewhere(&request.body(()).unwrap().into_parts().0, own)
-        };
-        let host = ("host", "192.0.2.1:8080");
-        for fine in [
-            vec![host],
-            vec![host, ("origin", "http://192.0.2.1:8080")],
-            vec![host, ("origin", "https://Moor.example.org")],
-            vec![host, ("sec-fetch-site", "same-origin")],
-            vec![host, ("sec-fetch-site", "none")],
-            vec![
-                host,
-                ("sec-fetch-site", "cross-site"),
-                ("sec-fetch-mode", "navigate"),
-            ],
-        ] {
-            assert!(!judged(&fine), "{fine:?}");
-        }
-        for foreign in [
-            vec![host, ("origin", "https://pi.u.moor.example.org")],
-            vec![host, ("origin", "http://192.0.2.1")],
-            vec![host, ("origin", "null")],
-            vec![
-                host,
-                ("sec-fetch-site", "same-site"),
-                ("sec-fetch-mode", "no-cors"),
-            ],
-        ] {
-            assert!(judged(&foreign), "{foreign:?}");
-        }
-    }
-
-    #[test]
-    fn the_cookie_counts_for_desktops_only() {
-        let token = |path: &str, cookies: &str| {
-            let request = Request::builder().uri(path).header(header::COOKIE, cookies);
-            let (parts, _) = request.body(()).unwrap().into_parts();
-            cookie_token(&parts)
-        };
-        let cookie = "theme=dark; admin_token=a.b.c";
-        for path in ["/v1/admin/hosts/1/vnc/vnc.html", "/v1/user/hosts/1/vnc/"] {
-            assert_eq!(token(path, cookie).as_deref(), Some("a.b.c"), "{path}");
-            assert_eq!(token(path, "admin_token=").as_deref(), None);
-            assert_eq!(token(path, "my_admin_token=a").as_deref(), None);
-        }
-        for path in [
-            "/v1/admin/users",
-            "/v1/admin/hosts/vnc",
-            "/v1/admin/hosts/1/start",
-        ] {
-            assert_eq!(token(path, cookie), None, "{path}");
-        }
     }
 }

@@ -25,15 +25,53 @@ impl FromRequestParts<Api> for Origin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Infallible> {
-        let named = parts.headers.get(header::HOST);
-        let named = named.and_then(|value| value.to_str().ok());
-        let authority = named.or_else(|| Some(parts.uri.authority()?.as_str()));
+        let authority = authority(parts);
         let scheme = match parts.extensions.get() {
             Some(Transport::Tls) => "https",
             Some(Transport::Plain) | None => "http",
         };
         Ok(origin(authority, scheme, &api.identity().api_url))
     }
+}
+
+/// The name that a request was sent to, as it says.
+fn authority(parts: &Parts) -> Option<&str> {
+    let named = parts.headers.get(header::HOST);
+    let named = named.and_then(|value| value.to_str().ok());
+    named.or_else(|| Some(parts.uri.authority()?.as_str()))
+}
+
+/// The origins (RFC 6454) that our own pages may have in the browser that sent a request. Nothing in them needs
+/// escaping.
+pub(super) fn own_origins(parts: &Parts, api: &Api) -> Vec<String> {
+    let transport = parts.extensions.get().copied();
+    let transport = transport.unwrap_or(Transport::Plain);
+    origins(authority(parts), transport, &api.identity().api_url)
+}
+
+fn origins(authority: Option<&str>, transport: Transport, own: &str) -> Vec<String> {
+    let schemes: &[&str] = match transport {
+        Transport::Tls => &["https"],
+        // Something in front of the server may add TLS.
+        Transport::Plain => &["http", "https"],
+    };
+    let mut origins: Vec<String> = authority
+        .filter(|authority| is_authority(authority))
+        .into_iter()
+        .flat_map(|authority| {
+            schemes
+                .iter()
+                .map(move |scheme| format!("{scheme}://{authority}"))
+        })
+        .collect();
+    if let Some((scheme, rest)) = own.split_once("://") {
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let own = format!("{scheme}://{authority}");
+        if is_authority(authority) && !origins.contains(&own) {
+            origins.push(own);
+        }
+    }
+    origins
 }
 
 /// What is not a host name goes into no command; then it is the address that the server has for itself. That one
@@ -95,6 +133,23 @@ mod tests {
             pair("https://moor.example.org:8443", "moor.example.org"),
             "something in front of the server adds TLS"
         );
+    }
+
+    #[test]
+    fn our_pages_are_known_by_the_name_that_was_asked_for() {
+        let own = "https://moor.example.org:8443/";
+        let of = |authority, transport| origins(authority, transport, own).join(" ");
+        assert_eq!(
+            of(Some("192.0.2.1:8080"), Transport::Plain),
+            "http://192.0.2.1:8080 https://192.0.2.1:8080 https://moor.example.org:8443"
+        );
+        assert_eq!(
+            of(Some("moor.example.org:8443"), Transport::Tls),
+            "https://moor.example.org:8443"
+        );
+        for odd in [None, Some("h; script-src *"), Some("h,h")] {
+            assert_eq!(of(odd, Transport::Tls), "https://moor.example.org:8443");
+        }
     }
 
     #[test]

@@ -1,63 +1,59 @@
 //! The desktop of a host in the browser (control contract section 14): HTTP and WebSockets through the host's tunnel.
 //!
-//! *Invariant:* neither our token nor our cookie reaches a host, and a host sets no cookie of ours.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! | module | holds |
+//! |---|---|
+//! | [`fields`] | header fields that pass between browser and host |
+//! | [`confine`] | what a page of a host may do in the browser |
+//!
+//! *Invariant:* a page of a host acts for nobody: it has the desktop that it belongs to, and nothing else of the
+//! server.
 
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use hyper::client::conn::http1;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::access::{COOKIE, Operator};
+use super::access::{Operator, came_in_query};
 use super::answer::Refusal;
 use super::hosts::{self, own};
+use super::origin::own_origins;
 use crate::api::{Api, Peer};
 use crate::live_sessions::Hold;
-use crate::registry::model::{Device, Host, HostStatus, User};
+use crate::proxy::body::Answered;
+use crate::proxy::turns::{Limits, Turn, Turns};
+use crate::proxy::{self, Answer, NoAnswer, Outgoing};
+use crate::registry::model::{Device, Host, HostStatus, User, UserId};
 use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort, Way};
+
+mod confine;
+mod fields;
 
 /// Where the web server of a desktop listens.
 const PORT: u16 = 6080;
-/// Connections to desktops at once, over all hosts; a browser opens about six for one.
-const MAX_CONNECTIONS: usize = 512;
-/// How long a desktop may take to begin its answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Headers that hold for one connection only (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// Requests and WebSockets to desktops at once: of one user, over all hosts, and in all. A browser opens about six for
+/// a desktop while it loads, and one for as long as it lasts.
+const LIMITS: Limits = Limits { each: 64, all: 512 };
 const NO_VNC: Refusal = Refusal::conflict("host has no VNC");
 const NOT_RUNNING: Refusal = Refusal::conflict("host is not running");
 const UNREACHED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "cannot reach container");
 const RECORDED: Refusal =
     Refusal::new(StatusCode::FORBIDDEN, "recording is required for this host");
 const NO_ANSWER: Refusal = Refusal::new(StatusCode::BAD_GATEWAY, "cannot connect to VNC");
+const NO_SERVICE_WORKERS: Refusal = Refusal::forbidden("forbidden");
 
 /// Connections to desktops.
 pub(in crate::api) struct Desktops {
-    turns: Arc<Semaphore>,
+    turns: Turns<UserId>,
     tasks: TaskTracker,
 }
 
 impl Default for Desktops {
     fn default() -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            turns: Turns::new(LIMITS),
             tasks: TaskTracker::new(),
         }
     }
@@ -91,16 +87,27 @@ async fn serve(api: &Api, peer: Peer, request: Request, role: Role) -> Response 
     let (mut parts, body) = request.into_parts();
     let served = async {
         let operator = Operator::from_request_parts(&mut parts, api).await?;
-        let (id, path) = split(parts.uri.path()).ok_or(hosts::NOT_FOUND)?;
+        let path = parts.uri.path().to_owned();
+        let route = Route::of(&path).ok_or(hosts::NOT_FOUND)?;
         let host = match role {
-            Role::Admin => hosts::find(api, operator.0.account, id).await?,
-            Role::User => own::own(api, &operator, id).await?.host,
+            Role::Admin => hosts::find(api, operator.0.account, route.host).await?,
+            Role::User => own::own(api, &operator, route.host).await?.host,
         };
         let device = desktop_of(api, &host).await?;
-        let target = target(path, parts.uri.query())?;
+        if confine::is_for_service_worker(&parts.headers) {
+            return Err(NO_SERVICE_WORKERS);
+        }
+        if came_in_query(&parts)
+            && let Some(elsewhere) = confine::without_token(&parts)
+        {
+            return Ok(elsewhere);
+        }
+        let turn = api.0.desktops.turns.take(operator.0.id);
+        let turn = turn.ok_or(UNREACHED)?;
         let stream = open(api, &device, peer).await?;
         let hold = hold(&operator.0, &host);
-        pass_on(api, hold, stream, target, parts, body).await
+        let visit = Visit { route, hold, turn };
+        visit.pass_on(api, stream, parts, body).await
     };
     served.await.unwrap_or_else(Refusal::into_plain)
 }
@@ -114,11 +121,48 @@ fn hold(caller: &User, host: &Host) -> Hold {
     }
 }
 
-/// Host and rest of `/v1/admin/hosts/{host}/vnc/{path}`.
-fn split(path: &str) -> Option<(&str, &str)> {
-    let mut segments = path.splitn(7, '/').skip(4);
-    let (host, vnc) = (segments.next()?, segments.next()?);
-    (vnc == "vnc").then(|| (host, segments.next().unwrap_or_default()))
+/// `/v1/admin/hosts/{host}/vnc/{path}`.
+struct Route<'a> {
+    /// All of it up to the path, `/` included.
+    prefix: &'a str,
+    host: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Route<'a> {
+    fn of(whole: &'a str) -> Option<Self> {
+        let mut segments = whole.splitn(7, '/').skip(4);
+        let (host, vnc) = (segments.next()?, segments.next()?);
+        let path = segments.next().unwrap_or_default();
+        // The prefix stands in policies and cookies.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let good = vnc == "vnc" && host.bytes().all(plain) && !fields::is_ambiguous(path);
+        let prefix = whole.strip_suffix(path).filter(|_| good)?;
+        Some(Self { prefix, host, path })
+    }
+
+    /// The same path and query for the desktop, without our token.
+    fn target(&self, query: Option<&str>) -> Result<Uri, Refusal> {
+        let query = kept_query(query);
+        let mark = if query.is_empty() { "" } else { "?" };
+        let text = format!("/{}{mark}{query}", self.path);
+        text.parse().map_err(|_| hosts::NOT_FOUND)
+    }
+}
+
+/// A query without our token.
+fn kept_query(query: Option<&str>) -> String {
+    let pairs = query.unwrap_or_default().split('&');
+    let kept: Vec<&str> = pairs
+        .filter(|pair| !pair.is_empty() && !is_token(pair))
+        .collect();
+    kept.join("&")
+}
+
+/// Whether a pair of a query is the token, however its name is escaped.
+fn is_token(pair: &str) -> bool {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(pair).unwrap_or_default();
+    pairs.iter().any(|(name, _)| name == "token")
 }
 
 /// The device whose forward leads to a desktop.
@@ -139,27 +183,6 @@ async fn desktop_of(api: &Api, host: &Host) -> Result<Device, Refusal> {
     }
 }
 
-/// The same path and query for the desktop, without our token.
-fn target(path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
-    let kept: Vec<&str> = query
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !is_token(pair))
-        .collect();
-    let text = if kept.is_empty() {
-        format!("/{path}")
-    } else {
-        format!("/{path}?{}", kept.join("&"))
-    };
-    text.parse().map_err(|_| hosts::NOT_FOUND)
-}
-
-/// Whether a pair of a query is the token, however its name is escaped.
-fn is_token(pair: &str) -> bool {
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(pair).unwrap_or_default();
-    pairs.iter().any(|(name, _)| name == "token")
-}
-
 async fn open(api: &Api, device: &Device, peer: Peer) -> Result<Stream, Refusal> {
     let target = ForwardTarget {
         port: TargetPort::Device(PORT),
@@ -177,152 +200,62 @@ async fn open(api: &Api, device: &Device, peer: Peer) -> Result<Stream, Refusal>
     })
 }
 
-async fn pass_on(
-    api: &Api,
+/// One request that may be passed on.
+struct Visit<'a> {
+    route: Route<'a>,
     hold: Hold,
-    stream: Stream,
-    target: Uri,
-    mut parts: Parts,
-    body: Body,
-) -> Result<Response, Refusal> {
-    let desktops = &api.0.desktops;
-    let turn = desktops.turns.clone().try_acquire_owned();
-    // Shared by all that carries this request's bytes: it is free again when the last of them has ended.
-    let turn = Arc::new(turn.map_err(|_| UNREACHED)?);
-    let sessions = api.0.parts.hosts.sessions().clone();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| NO_ANSWER)?;
-    let (live, held) = (sessions.register(hold.clone()), turn.clone());
-    desktops.tasks.spawn(async move {
+    turn: Turn<UserId>,
+}
+
+impl Visit<'_> {
+    async fn pass_on(
+        self,
+        api: &Api,
+        stream: Stream,
+        parts: Parts,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        let Self { route, hold, turn } = self;
+        let origins = own_origins(&parts, api);
+        let target = route.target(parts.uri.query())?;
+        let mut outgoing = Outgoing::new(Request::from_parts(parts, body), target.clone());
+        fields::for_host(&mut outgoing.parts.headers);
+        let (mut requests, moving) = proxy::begin(stream).await?;
+        last(api, hold.clone(), moving);
+        let request = Request::from_parts(outgoing.parts, outgoing.body);
+        let answer = proxy::send(&mut requests, request, &outgoing.progress).await?;
+        let mut answer = match proxy::take(answer, outgoing.upgrade)? {
+            Answer::Switched(head, joint) => {
+                last(api, hold, async move {
+                    joint.run().await;
+                    drop(turn);
+                });
+                head
+            }
+            Answer::Whole(answer) => answer.map(|body| Body::new(Answered { body, _turn: turn })),
+        };
+        let mut headers = fields::for_browser(answer.headers(), &route, &target);
+        confine::confine(&mut headers, &route, &origins);
+        *answer.headers_mut() = headers;
+        Ok(answer.into_response())
+    }
+}
+
+/// Goes on with `connection` for as long as `hold` lets it.
+fn last(api: &Api, hold: Hold, connection: impl Future<Output = ()> + Send + 'static) {
+    let live = api.0.parts.hosts.sessions().register(hold);
+    api.0.desktops.tasks.spawn(async move {
         tokio::select! {
-            done = connection.with_upgrades() => if let Err(error) = done {
-                debug!(%error, "connection to desktop ended");
-            },
+            () = connection => {}
             reason = live.ended() => debug!(reason, "desktop cut"),
         }
-        drop(held);
     });
-    let ours = parts.extensions.remove::<OnUpgrade>();
-    let wanted = parts.headers.get(header::UPGRADE).cloned();
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
-    *request.uri_mut() = target;
-    *request.headers_mut() = for_host(parts.headers, wanted);
-    let answer = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
-    let mut answer = answer.map_err(|_| NO_ANSWER)?.map_err(|error| {
-        debug!(%error, "desktop does not answer");
+}
+
+impl From<NoAnswer> for Refusal {
+    fn from(_: NoAnswer) -> Self {
         NO_ANSWER
-    })?;
-    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switched {
-        let theirs = hyper::upgrade::on(&mut answer);
-        let ours = ours.ok_or(NO_ANSWER)?;
-        let live = sessions.register(hold);
-        desktops.tasks.spawn(async move {
-            tokio::select! {
-                () = relay(ours, theirs, turn) => {}
-                reason = live.ended() => debug!(reason, "desktop cut"),
-            }
-        });
     }
-    let (mut head, body) = answer.into_parts();
-    head.headers = for_browser(head.headers, switched);
-    Ok(Response::from_parts(head, Body::new(body)).into_response())
-}
-
-/// Bytes both ways, until both ends have ended.
-async fn relay(ours: OnUpgrade, theirs: OnUpgrade, turn: Arc<OwnedSemaphorePermit>) {
-    let (ours, theirs) = match tokio::try_join!(ours, theirs) {
-        Ok(both) => both,
-        Err(error) => {
-            debug!(%error, "upgrade of connection to desktop");
-            return;
-        }
-    };
-    let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
-    if let Err(error) = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await {
-        debug!(%error, "WebSocket of desktop ended");
-    }
-    drop(turn);
-}
-
-fn without_hops(mut headers: HeaderMap) -> HeaderMap {
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
-    headers
-}
-
-/// What of a request's headers a host gets to see.
-fn for_host(headers: HeaderMap, upgrade: Option<HeaderValue>) -> HeaderMap {
-    let mut headers = without_hops(headers);
-    headers.remove(header::AUTHORIZATION);
-    // The address of the page that loads the others has the token in it.
-    headers.remove(header::REFERER);
-    let cookies: Vec<String> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .map(str::trim)
-        .filter(|cookie| !is_ours(cookie))
-        .map(str::to_owned)
-        .collect();
-    headers.remove(header::COOKIE);
-    if !cookies.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&cookies.join("; "))
-    {
-        headers.insert(header::COOKIE, value);
-    }
-    headers.insert(header::HOST, HeaderValue::from_static("localhost:6080"));
-    if let Some(upgrade) = upgrade {
-        headers.insert(header::UPGRADE, upgrade);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-    headers
-}
-
-/// What of an answer's headers a browser gets to see.
-fn for_browser(headers: HeaderMap, switched: bool) -> HeaderMap {
-    let upgrade = headers.get(header::UPGRADE).cloned().filter(|_| switched);
-    let mut headers = without_hops(headers);
-    let cookies: Vec<HeaderValue> = headers
-        .get_all(header::SET_COOKIE)
-        .iter()
-        .filter(|value| !is_ours(&String::from_utf8_lossy(value.as_bytes())))
-        .cloned()
-        .collect();
-    headers.remove(header::SET_COOKIE);
-    for cookie in cookies {
-        headers.append(header::SET_COOKIE, cookie);
-    }
-    // These reach beyond the pages of the host.
-    for name in [
-        "clear-site-data",
-        "service-worker-allowed",
-        "strict-transport-security",
-    ] {
-        headers.remove(name);
-    }
-    // Nor does a page tell others the token that it was loaded with.
-    let none = HeaderValue::from_static("no-referrer");
-    headers.insert(header::REFERRER_POLICY, none);
-    if let Some(upgrade) = upgrade {
-        headers.insert(header::UPGRADE, upgrade);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-    headers
-}
-
-/// Whether `cookie`, as either side writes it, is the one with a token. Of a cookie without a name browsers send the
-/// value alone, which may look like one with a name.
-fn is_ours(cookie: &str) -> bool {
-    let named = cookie.trim_start_matches(|c: char| c == '=' || c.is_whitespace());
-    let name = named.split(['=', ';']).next().unwrap_or_default();
-    name.trim() == COOKIE
 }
 
 #[cfg(test)]
@@ -331,55 +264,33 @@ mod tests {
 
     #[test]
     fn paths_are_passed_on_and_tokens_are_not() {
+        let of = |path| Route::of(path).map(|route| (route.prefix, route.host, route.path));
         assert_eq!(
-            split("/v1/admin/hosts/h/vnc/app/ui.js"),
-            Some(("h", "app/ui.js"))
+            of("/v1/admin/hosts/h/vnc/app/ui.js"),
+            Some(("/v1/admin/hosts/h/vnc/", "h", "app/ui.js"))
         );
-        assert_eq!(split("/v1/user/hosts/h/vnc/"), Some(("h", "")));
-        assert_eq!(split("/v1/user/hosts/h/other/x"), None);
-        let uri = |path, query| target(path, query).unwrap().to_string();
+        assert_eq!(
+            of("/v1/user/hosts/h-1/vnc/"),
+            Some(("/v1/user/hosts/h-1/vnc/", "h-1", ""))
+        );
+        for other in [
+            "/v1/user/hosts/h/other/x",
+            "/v1/user/hosts/h;x/vnc/x",
+            "/v1/user/hosts/h/vnc/..%2F..%2fi/vnc/x",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        let uri = |path, query| {
+            let route = Route {
+                prefix: "",
+                host: "",
+                path,
+            };
+            route.target(query).unwrap().to_string()
+        };
         assert_eq!(uri("vnc.html", None), "/vnc.html");
         assert_eq!(uri("a/b", Some("x=1&token=abc&y=2")), "/a/b?x=1&y=2");
         assert_eq!(uri("", Some("t%6Fken=abc")), "/");
         assert_eq!(uri("", Some("tokens=abc")), "/?tokens=abc");
-    }
-
-    #[test]
-    fn secrets_stay_here() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-        let page = "http://h/v1/admin/hosts/1/vnc/vnc.html?token=x";
-        headers.insert(header::REFERER, HeaderValue::from_static(page));
-        headers.append(
-            header::COOKIE,
-            HeaderValue::from_static("a=1; admin_token=secret;b=2"),
-        );
-        headers.append(
-            header::COOKIE,
-            HeaderValue::from_static("admin_token=secret"),
-        );
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade, x"));
-        let seen = for_host(headers, Some(HeaderValue::from_static("websocket")));
-        assert_eq!(seen.get(header::AUTHORIZATION), None);
-        assert_eq!(seen.get(header::REFERER), None);
-        assert_eq!(seen.get(header::COOKIE).unwrap(), "a=1; b=2");
-        assert_eq!(seen.get(header::CONNECTION).unwrap(), "Upgrade");
-        assert_eq!(seen.get(header::UPGRADE).unwrap(), "websocket");
-        let mut headers = HeaderMap::new();
-        headers.append(
-            header::SET_COOKIE,
-            HeaderValue::from_static("own=1; Path=/"),
-        );
-        for evil in [
-            "admin_token=evil",
-            " =admin_token=evil",
-            "admin_token=\u{e4}",
-        ] {
-            let evil = HeaderValue::from_bytes(evil.as_bytes()).unwrap();
-            headers.append(header::SET_COOKIE, evil);
-        }
-        let seen = for_browser(headers, false);
-        let cookies: Vec<_> = seen.get_all(header::SET_COOKIE).iter().collect();
-        assert_eq!(cookies, ["own=1; Path=/"]);
     }
 }

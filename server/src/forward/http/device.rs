@@ -7,18 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
 use super::Visit;
 use super::page::Trouble;
+use crate::proxy;
 use crate::registry::model::{ForwardId, HttpName};
 use crate::tunnels::{ForwardTarget, OpenError, Stream, TargetPort, Way};
 
-/// Longest head of an answer, in bytes; as long as that of a request may be.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Connections to devices that wait for the next request of one visitor's connection. A browser has six requests
 /// under way on one HTTP/2 connection for much of the time.
 const MAX_IDLE: usize = 8;
@@ -80,21 +78,11 @@ impl Visit {
             stream,
             bytes: shared.parts.traffic.counter(name.device, name.forward),
         };
-        // Small servers on devices are known to look for `Content-Length` in just these letters.
-        let (requests, connection) = http1::Builder::new()
-            .title_case_headers(true)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .handshake(TokioIo::new(counted))
-            .await
-            .map_err(|_| Trouble::Broken)?;
+        let (requests, moving) = proxy::begin(counted).await?;
         let stop = shared.parts.stop.clone();
         shared.tasks.spawn(async move {
             tokio::select! {
-                ended = connection.with_upgrades() => {
-                    if let Err(error) = ended {
-                        debug!(%error, "HTTP connection to device ended");
-                    }
-                }
+                () = moving => {}
                 () = stop.cancelled() => {}
             }
         });

@@ -19,8 +19,8 @@ const PORT: u16 = 6080;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A web server as a desktop has it, for both databases' stories: it answers with the head of the request, and after an
-/// upgrade with what it is sent, backwards.
-fn desktop() {
+/// upgrade with what it is sent, backwards. On some paths it misbehaves.
+pub(crate) fn desktop() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
         let listener = TcpListener::bind(("127.0.0.1", PORT)).unwrap();
@@ -60,6 +60,25 @@ fn answer(mut stream: TcpStream) {
         stream.write_all(&four).unwrap();
         return;
     }
+    let misbehaviour = match head.split(' ').nth(1).unwrap() {
+        "/garbage" => Some("220 mail.example.org ESMTP\r\n\r\n".to_owned()),
+        "/silent" => Some(String::new()),
+        "/huge" => Some(format!("HTTP/1.1 200 OK\r\nX-Huge: {}\r\n\r\n", "x".repeat(128 * 1024))),
+        "/unasked" => Some("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n".to_owned()),
+        "/away" => Some("HTTP/1.1 302 Found\r\nLocation: //h:8080/v1/user/hosts\r\nNEL: {}\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        "/endless" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            // Until the other side has enough.
+            stream.read_exact(&mut byte).ok();
+            return;
+        }
+        _ => None,
+    };
+    if let Some(answer) = misbehaviour {
+        // The other side may have seen enough before its end.
+        stream.write_all(answer.as_bytes()).ok();
+        return;
+    }
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nSet-Cookie: admin_token=evil\r\n\
          Set-Cookie: own=1\r\nClear-Site-Data: \"*\"\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{head}",
@@ -69,7 +88,7 @@ fn answer(mut stream: TcpStream) {
 }
 
 /// Sends a request with these header lines.
-async fn ask(world: &World<'_>, target: &str, lines: &str, body: &str) -> Reply {
+pub(crate) async fn ask(world: &World<'_>, target: &str, lines: &str, body: &str) -> Reply {
     let request = format!("GET {target} HTTP/1.1\r\nHost: h:8080\r\n{lines}\r\n{body}");
     http::raw(world.bed.http, world.bed.from, request.as_bytes()).await
 }
@@ -87,7 +106,7 @@ async fn begun(world: &World<'_>, target: &str, lines: &str, status: u16) -> tok
     stream
 }
 
-fn plain(reply: &Reply, status: u16, words: &str) {
+pub(crate) fn plain(reply: &Reply, status: u16, words: &str) {
     assert_eq!((reply.status, reply.body.trim_end()), (status, words));
     assert_eq!(
         reply.header("content-type"),
@@ -132,6 +151,19 @@ pub(crate) async fn every_request_is_guarded(world: &World<'_>) {
     );
     let nobody = "/v1/admin/hosts/x/vnc/vnc.html";
     plain(&ask(world, nobody, &admin, "").await, 404, "host not found");
+}
+
+/// A host of the user with a desktop, whose tunnel is up.
+pub(crate) async fn running(world: &World<'_>) -> (Line, Made) {
+    desktop();
+    let device = world.bed.device(&[("fwport", &PORT.to_string())]).await;
+    let host = make(world, json!({ "device_id": device })).await;
+    ended(world, &host.task).await;
+    let line = Line::of(world, &device).await;
+    line.up().await;
+    let started = ended(world, &act(world, &host, "start").await).await;
+    assert_eq!(started["status"], "succeeded");
+    (line, host)
 }
 
 pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'_>) {

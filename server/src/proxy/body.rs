@@ -9,15 +9,13 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
-use super::turn::Turn;
-
 /// When a request last moved on.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<Instant>>);
+pub(crate) struct Progress(Arc<Mutex<Instant>>);
 
 impl Progress {
     /// It moves now.
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
@@ -30,7 +28,7 @@ impl Progress {
     }
 
     /// Waits until it did not move for `patience`.
-    pub(super) async fn stalled(&self, patience: Duration) {
+    pub(crate) async fn stalled(&self, patience: Duration) {
         loop {
             let at = self.last() + patience;
             if at <= Instant::now() {
@@ -43,19 +41,19 @@ impl Progress {
 
 /// The body of a visitor's request.
 #[derive(Debug)]
-pub(super) struct Uploaded {
-    pub(super) body: Incoming,
-    pub(super) progress: Progress,
+pub(crate) struct Uploaded<B> {
+    pub(crate) body: B,
+    pub(crate) progress: Progress,
 }
 
-impl Body for Uploaded {
+impl<B: Body<Data = Bytes> + Unpin> Body for Uploaded<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.progress.moved();
         Poll::Ready(frame)
@@ -70,14 +68,14 @@ impl Body for Uploaded {
     }
 }
 
-/// The body of a device's answer.
+/// The body of a device's answer, with the turn that its request has until the last byte.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) body: Incoming,
-    pub(super) _turn: Turn,
+pub(crate) struct Answered<T> {
+    pub(crate) body: Incoming,
+    pub(crate) _turn: T,
 }
 
-impl Body for Answered {
+impl<T: Unpin> Body for Answered<T> {
     type Data = Bytes;
     type Error = hyper::Error;
 
