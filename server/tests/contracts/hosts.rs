@@ -45,7 +45,6 @@ async fn contract(bed: Bed) {
             bootstrap::a_start_that_fails_is_told,
             entry::a_script_comes_for_any_id,
             entry::a_password_for_one_login_is_given,
-            entry::a_name_is_no_short_id_of_another,
             entry::a_password_for_one_login_dies_with_the_users,
             entry::every_refusal_has_its_text,
             desktop::every_request_is_guarded,

@@ -107,23 +107,6 @@ pub(crate) async fn a_password_for_one_login_is_given(world: &World<'_>) {
     line.down().await;
 }
 
-pub(crate) async fn a_name_is_no_short_id_of_another(world: &World<'_>) {
-    let short_id = world.user.user.short_id.clone();
-    let (admin, account) = (&world.stranger, world.stranger.user.account);
-    // The administrator of another account calls somebody like the short id of the user here.
-    let body = json!({"username": short_id, "password": "their password"});
-    let made = world
-        .ask(&admin.token, "POST", "/v1/admin/users", &body)
-        .await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    assert_ne!(account, world.user.user.account);
-    let own = enter(world, &short_id, PASSWORD).await;
-    assert_eq!(own.status, 404, "{}", own.body);
-    assert_eq!(own.json()["status"], "no_host");
-    let theirs = enter(world, &short_id, "their password").await;
-    refused(&theirs, 401, "invalid credentials");
-}
-
 pub(crate) async fn a_password_for_one_login_dies_with_the_users(world: &World<'_>) {
     let (device, host) = device_host(world).await;
     let line = Line::of(world, &device).await;
