@@ -44,7 +44,7 @@ pub enum OpenError {
     /// The device said no: its port is closed, most likely.
     #[error("device refused the connection to its port {0}")]
     Refused(u16),
-    /// The device did not answer within [`OPEN_TIMEOUT`].
+    /// The device did not answer within `OPEN_TIMEOUT`.
     #[error("device did not answer in time")]
     TimedOut,
     /// The tunnel ended meanwhile.

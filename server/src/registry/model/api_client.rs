@@ -2,7 +2,7 @@
 
 use super::{AccountId, KeyContext, KeyLimits, Timestamp};
 
-/// A named holder of credentials (API client contract section 3). Its key is an [`ApiKey`].
+/// A named holder of credentials (API client contract section 3). Its key is an [`ApiKey`](super::ApiKey).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiClient {
     /// `_api_` and 18 digits.
