@@ -44,6 +44,7 @@ mod openport_client;
 mod power_cuts_at_first_boot_make_one_device;
 mod sessions_by_name_behave_like_plain_ssh;
 mod sessions_end_with_the_credential_that_opened_them;
+mod sessions_end_with_their_device;
 mod sessions_on_a_host_end_with_what_they_hang_on;
 mod site;
 mod ssh_and_https_share_a_port;

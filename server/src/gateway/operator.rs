@@ -11,10 +11,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::server::{ChannelOpenHandle, Handle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tracing::info;
 
 use super::Shared;
@@ -34,6 +36,8 @@ use reach::Unreached;
 const MAX_CHANNELS: usize = 64;
 /// What somebody reads whose session is cut because it is not recorded.
 const NOW_RECORDED: &str = "Session ended: recording is required for this device now.";
+/// How long somebody has to read why their session is cut.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A user who is logged in.
 pub(super) struct Operator {
@@ -117,16 +121,26 @@ impl OperatorLogin {
         let serve = async {
             match Box::pin(self.reach_session()).await {
                 Ok((target, upstream, audited)) => {
-                    let (channel, _connection) = upstream.split();
+                    let (channel, connection) = upstream.split();
                     let relay = Relay {
                         id,
                         handle: &self.handle,
                         write: &write,
                         tap: &audited.tap,
                     };
-                    relay.run(channel, backlog).await;
-                    if self.is_closed_to(&target, &audited) {
-                        relay::refuse(&write, NOW_RECORDED).await;
+                    let cut = audited.until_cut(relay.run(channel, backlog)).await;
+                    drop(connection);
+                    let why = match cut {
+                        Some(reason) => Some(format!("Session ended: {reason}.")),
+                        None => self
+                            .is_closed_to(&target, &audited)
+                            .then(|| NOW_RECORDED.to_owned()),
+                    };
+                    if let Some(why) = why {
+                        // They need not read it.
+                        timeout(GOODBYE_TIMEOUT, relay::refuse(&write, &why))
+                            .await
+                            .unwrap_or_default();
                     }
                     self.end(&target, audited).await;
                 }
@@ -163,7 +177,8 @@ impl OperatorLogin {
         let (read, write) = channel.split();
         let (pump, backlog) = backlog(read, &self.waiting);
         let carry = async {
-            relay::carry(stream, backlog, &write, &audited.tap).await;
+            let carried = relay::carry(stream, backlog, &write, &audited.tap);
+            audited.until_cut(carried).await;
             write.close().await.unwrap_or_default();
         };
         beside(pump, carry).await;
@@ -193,7 +208,8 @@ impl OperatorLogin {
         let (pump, backlog) = backlog(read, &self.waiting);
         let carry = async {
             let (channel, _connection) = upstream.split();
-            relay::join(channel, backlog, &write, &audited.tap).await;
+            let joined = relay::join(channel, backlog, &write, &audited.tap);
+            audited.until_cut(joined).await;
             write.close().await.unwrap_or_default();
         };
         beside(pump, carry).await;

@@ -32,6 +32,15 @@ pub enum RegistryError {
         /// Highest number that is built in.
         known: i32,
     },
+    /// A restore was cut off in the middle.
+    #[error(
+        "open database: a restore did not finish, the data from before it is in schema {schema}: run \
+         `moorline-server restore` again"
+    )]
+    RestoreUnfinished {
+        /// Where the tables from before are.
+        schema: String,
+    },
     /// What stands in the database was sealed under another key.
     #[error(
         "check master key: this is not the key of the database, put the right master.key in its place (a rotation \

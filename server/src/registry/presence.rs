@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use moorline_protocol::operator::DeviceState;
-use sea_orm::{ConnectionTrait as _, Statement, Value};
+use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{QuerySelect as _, Statement, Value};
 use uuid::Uuid;
 
 use super::Registry;
+use super::entity::device;
 use super::error::{Attempt as _, RegistryError};
-use super::model::{DeviceId, Standing, Timestamp};
+use super::model::{AccountId, DeviceId, Standing, Timestamp};
 
 /// Devices noted in one statement.
 const DEVICES_AT_ONCE: usize = 500;
@@ -149,6 +151,40 @@ impl Registry {
             }
         }
         Ok(standings)
+    }
+
+    /// In which account these devices are, and whether they may be used; those that are missing in the answer are
+    /// deleted.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn places_of(
+        &self,
+        devices: &[DeviceId],
+    ) -> Result<HashMap<DeviceId, (AccountId, DeviceState)>, RegistryError> {
+        const ATTEMPT: &str = "look up where devices are";
+        let mut places = HashMap::with_capacity(devices.len());
+        for part in devices.chunks(DEVICES_AT_ONCE) {
+            let rows: Vec<(Uuid, i64, String)> = device::Entity::find()
+                .select_only()
+                .columns([
+                    device::Column::Id,
+                    device::Column::AccountId,
+                    device::Column::State,
+                ])
+                .filter(device::Column::Id.is_in(part.iter().map(|device| device.0)))
+                .into_tuple()
+                .all(&self.store.read)
+                .await
+                .attempt(ATTEMPT)?;
+            for (id, account, state) in rows {
+                let state = DeviceState::parse(&state).ok_or(RegistryError::Damaged {
+                    column: "devices.state",
+                })?;
+                places.insert(DeviceId(id), (AccountId(account), state));
+            }
+        }
+        Ok(places)
     }
 
     /// Those of these devices whose sessions have to be recorded: they or the hosts that they are say so.

@@ -29,7 +29,7 @@ use thiserror::Error;
 use super::entity::{account, event, login_failure, master_key_check, one_time_password};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{AccountId, NewEvent, Timestamp};
-use super::snapshot::{Kind, file_of, is_busy};
+use super::snapshot::{Kind, file_of, is_busy, unfinished};
 use super::{accounts, events, migrations, store};
 use crate::master_key::{Candidates, KeyFile, MasterKey, MasterKeyError};
 use columns::{SEALED, cannot_seal};
@@ -155,7 +155,11 @@ async fn open(url: &str) -> Result<DatabaseConnection, RotationError> {
             options.set_application_name(APPLICATION);
         }
     }
-    Ok(store::connect(options).await?)
+    let database = store::connect(options).await?;
+    if kind == Kind::Postgres {
+        unfinished::refuse(&database).await?;
+    }
+    Ok(database)
 }
 
 async fn begin(database: &DatabaseConnection) -> Result<DatabaseTransaction, RotationError> {

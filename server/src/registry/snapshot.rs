@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `sqlite` | a copy of the file |
 //! | `postgres`, `program` | a dump by `pg_dump` and `pg_restore` of PATH |
+//! | `unfinished` | the mark of a restore of PostgreSQL that is under way |
 //!
 //! *Invariant:* a snapshot is looked at in full before anything of the present database is touched.
 
 mod postgres;
 mod program;
 mod sqlite;
+pub(super) mod unfinished;
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -16,6 +16,7 @@ use super::error::{Attempt as _, RegistryError};
 use super::migrations;
 use super::model::Node;
 use super::ports::{Ports, Take};
+use super::snapshot::unfinished;
 use crate::master_key::{Candidates, KeyFile, LastingKey, MasterKey, MasterKeyError};
 use crate::private_file;
 
@@ -67,6 +68,9 @@ impl Store {
             ports: Mutex::default(),
         };
         let transaction = store.begin().await?;
+        if !store.is_sqlite() {
+            unfinished::refuse(&transaction).await?;
+        }
         migrations::apply(&transaction).await?;
         store.check_master_key(keys, &transaction).await?;
         transaction.commit().await.attempt("migrate database")?;

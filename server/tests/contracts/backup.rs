@@ -51,6 +51,7 @@ async fn backups_hold_on_postgresql() {
             failures::a_dump_that_fails_leaves_nothing,
             failures::a_restore_that_fails_in_the_middle_changes_nothing,
             failures::a_damaged_dump_changes_nothing,
+            failures::a_restore_that_is_killed_leaves_no_fresh_database,
         ]
     );
     stories::the_password_is_not_asked_for(

@@ -65,7 +65,7 @@ pub(super) fn schemas(mut components: ComponentsBuilder) -> ComponentsBuilder {
     components
 }
 
-fn operation((_, path, summary, body, (status, shown), refusals): &calls::Row) -> Operation {
+fn operation((method, path, summary, body, (status, shown), refusals): &calls::Row) -> Operation {
     let is_open = path.ends_with("/login") || !path.starts_with("/v1/");
     let mut operation = OperationBuilder::new()
         .summary(Some(*summary))
@@ -105,7 +105,10 @@ fn operation((_, path, summary, body, (status, shown), refusals): &calls::Row) -
     operation = operation.response(status.to_string(), answer("Done", *shown).build());
     let of_every_call: &[u16] = if is_open { &[] } else { &[401, 403] };
     for status in of_every_call.iter().chain(*refusals) {
-        let refusal = answer(meaning(*status), Some("Error"));
+        let meaning = calls::conflict(method, path)
+            .filter(|_| *status == 409)
+            .unwrap_or(meaning(*status));
+        let refusal = answer(meaning, Some("Error"));
         operation = operation.response(status.to_string(), refusal.build());
     }
     if !is_open {
@@ -127,12 +130,14 @@ fn answer(description: &str, name: Option<&str>) -> ResponseBuilder {
 
 const fn meaning(status: u16) -> &'static str {
     match status {
-        400 => "The request says something wrong, which `error` names",
+        400 => {
+            "The request says something wrong, which `error` names; `<field> is not valid` among others"
+        }
         401 => "No valid token, or a wrong password",
         403 => "Not active, or not allowed",
         404 => "Not there, or not in the account",
         409 => "At odds with what is there",
-        429 => "Too many wrong passwords, see `Retry-After`",
+        429 => "Too many wrong passwords, or too many at once; see `Retry-After`",
         _ => "Not done",
     }
 }
@@ -210,6 +215,58 @@ mod tests {
             let shown = &told["content"]["application/json"]["schema"]["$ref"];
             let expected = answer.map(|name| format!("#/components/schemas/{name}"));
             assert_eq!(shown.as_str(), expected.as_deref(), "{path}");
+        }
+        let told = |path: &str, method: &str, status: &str| {
+            let answer = &json["paths"][path][method]["responses"][status];
+            answer["description"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        for (path, method, status, text) in [
+            ("/v1/admin/users", "post", "409", "`too many users`"),
+            ("/v1/admin/users", "post", "429", "too many at once"),
+            (
+                "/v1/admin/users/{user}/expiry",
+                "put",
+                "409",
+                "the last admin",
+            ),
+            (
+                "/v1/admin/egress-ips",
+                "post",
+                "409",
+                "`too many egress ips`",
+            ),
+            (
+                "/v1/admin/egress-ips",
+                "post",
+                "400",
+                "`<field> is not valid`",
+            ),
+            ("/v1/admin/hosts", "post", "409", "`too many hosts`"),
+            ("/v1/admin/hosts", "post", "429", "at once"),
+            (
+                "/v1/user/hosts/{host}/vnc/{path}",
+                "get",
+                "303",
+                "without the token",
+            ),
+            (
+                "/v1/admin/hosts/{host}/vnc/{path}",
+                "get",
+                "403",
+                "`recording is required",
+            ),
+            (
+                "/v1/admin/hosts/{host}/vnc/{path}",
+                "post",
+                "403",
+                "service worker",
+            ),
+        ] {
+            let found = told(path, method, status);
+            assert!(found.contains(text), "{method} {path} {status}: {found}");
         }
     }
 }

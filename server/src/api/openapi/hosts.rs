@@ -38,6 +38,26 @@ type Call = (
 
 const NO_HOST: (u16, &str) = (404, "`host not found`");
 const QUEUED: Option<&str> = Some("QueuedTask");
+const BUSY: (u16, &str) = (
+    429,
+    "Too many passwords are checked at once, see `Retry-After`",
+);
+const DESKTOP: &[(u16, &str)] = &[
+    (
+        303,
+        "The same address without the token, for a page that is opened with it",
+    ),
+    (
+        403,
+        "Somebody else's, `recording is required for this host`, or for a service worker",
+    ),
+    NO_HOST,
+    (409, "Not running, or none there"),
+    (502, "`cannot connect to VNC`"),
+    (503, "`cannot reach container`"),
+];
+/// Only a page that is opened is led elsewhere.
+const DESKTOP_POSTED: &[(u16, &str)] = DESKTOP.split_at(1).1;
 
 const CALLS: [Call; 26] = [
     (
@@ -59,9 +79,16 @@ const CALLS: [Call; 26] = [
         202,
         Some("CreatedHost"),
         &[
-            (400, "A member is missing or not valid"),
+            (
+                400,
+                "A member is missing, out of range, or `<field> is not valid`",
+            ),
             (404, "User, device, egress IP or region not found"),
-            (409, "Slot or device is taken"),
+            (
+                409,
+                "Slot or device is taken, `egress IP is disabled`, or `too many hosts`",
+            ),
+            BUSY,
         ],
     ),
     (
@@ -132,7 +159,7 @@ const CALLS: [Call; 26] = [
         None,
         200,
         Some("NewEntryPassword"),
-        &[NO_HOST],
+        &[NO_HOST, BUSY],
     ),
     (
         HttpMethod::Get,
@@ -215,10 +242,7 @@ const CALLS: [Call; 26] = [
         None,
         200,
         None,
-        &[
-            (404, "`host not found`"),
-            (409, "Not running, or none there"),
-        ],
+        DESKTOP,
     ),
     (
         HttpMethod::Get,
@@ -228,11 +252,7 @@ const CALLS: [Call; 26] = [
         None,
         200,
         None,
-        &[
-            (403, "Somebody else's"),
-            (404, "`host not found`"),
-            (409, "Not running, or none there"),
-        ],
+        DESKTOP,
     ),
     (
         HttpMethod::Get,
@@ -257,7 +277,7 @@ const CALLS: [Call; 26] = [
             (401, "`auth_invalid`"),
             (403, "`account_disabled` or `account_expired`"),
             (404, "`host_not_found`"),
-            (429, "`too_many_attempts`, see `Retry-After`"),
+            (429, "`too_many_attempts`, also at once; see `Retry-After`"),
             (500, "`start_failed`"),
         ],
     ),
@@ -304,7 +324,10 @@ const CALLS: [Call; 26] = [
             (401, "`invalid credentials`"),
             (403, "`account is not active`"),
             (404, "`no host assigned`"),
-            (429, "Too many wrong passwords, see `Retry-After`"),
+            (
+                429,
+                "Too many wrong passwords, or too many at once; see `Retry-After`",
+            ),
         ],
     ),
     (
@@ -315,7 +338,7 @@ const CALLS: [Call; 26] = [
         None,
         200,
         None,
-        &[(404, "`host not found`")],
+        DESKTOP_POSTED,
     ),
     (
         HttpMethod::Post,
@@ -325,7 +348,7 @@ const CALLS: [Call; 26] = [
         None,
         200,
         None,
-        &[(404, "`host not found`")],
+        DESKTOP_POSTED,
     ),
 ];
 
@@ -366,7 +389,11 @@ fn operation(call: &Call) -> Operation {
         operation = operation.response(status.to_string(), refused);
     }
     if *who != For::Anybody {
-        let refused = ResponseBuilder::new().description("No valid token").build();
+        let meaning = match path.contains("/vnc/") {
+            true => "No valid token; a cookie counts for our own pages alone",
+            false => "No valid token",
+        };
+        let refused = ResponseBuilder::new().description(meaning).build();
         operation = operation
             .response("401", refused)
             .security(requirement("token"));

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::OperatorLogin;
 use super::reach::Target;
 use crate::gateway::tap::Tap;
+use crate::live_sessions::{Hold, LiveSession};
 use crate::recording::{Recorder, Recordings, Title};
 use crate::registry::model::{NewEvent, OperatorSession, SessionEnd, Timestamp};
 use crate::tunnels::Recording;
@@ -55,6 +56,18 @@ pub(super) struct Audited {
     way: WayIn,
     recorded: bool,
     pub(super) tap: Tap,
+    /// Ended when the device may not be reached any more.
+    live: LiveSession,
+}
+
+impl Audited {
+    /// Goes on with `work` until the device may not be reached any more; then tells why.
+    pub(super) async fn until_cut(&self, work: impl Future<Output = ()>) -> Option<&'static str> {
+        tokio::select! {
+            () = work => None,
+            reason = self.live.ended() => Some(reason),
+        }
+    }
 }
 
 impl OperatorLogin {
@@ -92,11 +105,13 @@ impl OperatorLogin {
         }
         self.record(target, way.events().0).await;
         let tap = Tap::new(recorder);
+        let hold = Hold::on_device(&target.device, &self.user);
         Ok(Audited {
             id,
             way,
             recorded,
             tap,
+            live: self.shared.live.register(hold),
         })
     }
 
@@ -121,7 +136,8 @@ impl OperatorLogin {
     pub(super) async fn end(&self, target: &Target, audited: Audited) {
         let whole = audited.tap.finish().await;
         let (received_bytes, sent_bytes) = audited.tap.bytes();
-        let ending = match self.live.reason() {
+        let cut = self.live.reason().or_else(|| audited.live.reason());
+        let ending = match cut {
             Some(reason) => reason,
             None if !whole => "recording could not go on",
             None if self.is_closed_to(target, &audited) => "recording is required now",

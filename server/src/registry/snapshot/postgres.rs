@@ -17,7 +17,7 @@ use sea_orm::{
 use tokio_util::sync::CancellationToken;
 
 use super::super::error::{Attempt as _, RegistryError};
-use super::{Contents, SnapshotError, not_a_snapshot, program};
+use super::{Contents, SnapshotError, not_a_snapshot, program, unfinished};
 use crate::master_key::Candidates;
 
 const DUMP: &str = "pg_dump";
@@ -37,6 +37,7 @@ pub(super) async fn take(
     let address = Address::parse(url)?;
     let database = connect(url).await?;
     let schema = schema(&database).await?;
+    unfinished::refuse(&database).await?;
     if !holds_registry(&database).await? {
         return Err(SnapshotError::NoDatabase(address.to_string()));
     }
@@ -81,10 +82,13 @@ pub(super) async fn put_back(
             "{address} has tables of something else and"
         )));
     }
-    let aside = format!("moorline_replaced_{stamp}");
-    if !tables.is_empty() {
-        move_tables(&database, &tables, (&schema, &aside), Aside::Make).await?;
-    }
+    let replaced = Replaced {
+        left: unfinished::former_schema(&database).await?,
+        schema,
+        tables,
+        aside: format!("moorline_replaced_{stamp}"),
+    };
+    replaced.move_aside(&database).await?;
     let mut restore = address.command(RESTORE);
     restore
         .args([
@@ -93,18 +97,75 @@ pub(super) async fn put_back(
             "--exit-on-error",
             "--single-transaction",
         ])
-        .arg(format!("--schema={schema}"))
+        .arg(format!("--schema={}", replaced.schema))
         .arg(format!("--dbname={}", address.connection()))
         .arg(file);
     if let Err(error) = program::run(RESTORE, restore).await {
         // Nothing of it stays: it was one transaction.
-        if !tables.is_empty() {
-            move_tables(&database, &tables, (&aside, &schema), Aside::Drop).await?;
-        }
+        replaced.move_back(&database).await?;
         return Err(error);
     }
+    let kept = replaced.finish(&database).await?;
     database.close().await.attempt("close database")?;
-    Ok((!tables.is_empty()).then(|| format!("schema {aside} of {address}")))
+    Ok(kept.map(|kept| format!("schema {kept} of {address}")))
+}
+
+/// What stands where a snapshot is put back.
+struct Replaced {
+    schema: String,
+    /// Without the mark.
+    tables: Vec<String>,
+    /// The schema that they are moved to.
+    aside: String,
+    /// Where a restore that was cut off left the tables from before it.
+    left: Option<String>,
+}
+
+impl Replaced {
+    /// Makes room, and marks that in the same transaction.
+    async fn move_aside(&self, database: &DatabaseConnection) -> Result<(), RegistryError> {
+        if self.tables.is_empty() {
+            return Ok(());
+        }
+        let mut statements = vec![format!("CREATE SCHEMA {}", quoted(&self.aside))];
+        statements.extend(moves(&self.tables, &self.schema, &self.aside));
+        // The tables that a restore was cut off after are not those from before it.
+        if self.left.is_none() {
+            let former = self.aside.replace('\'', "''");
+            statements.push(format!(
+                "CREATE TABLE {} AS SELECT '{former}'::text AS former_schema",
+                self.mark()
+            ));
+        }
+        all_or_none(database, statements).await
+    }
+
+    /// Undoes that after a restore that failed, or what one that was cut off has done.
+    async fn move_back(&self, database: &DatabaseConnection) -> Result<(), RegistryError> {
+        let (from, tables) = match &self.left {
+            Some(left) if self.tables.is_empty() => (left, &tables(database, left).await?),
+            _ if self.tables.is_empty() => return Ok(()),
+            _ => (&self.aside, &self.tables),
+        };
+        let mut statements: Vec<String> = moves(tables, from, &self.schema).collect();
+        statements.push(format!("DROP SCHEMA IF EXISTS {}", quoted(from)));
+        if self.left.as_ref().is_none_or(|left| left == from) {
+            statements.push(format!("DROP TABLE {}", self.mark()));
+        }
+        all_or_none(database, statements).await
+    }
+
+    /// Takes the mark away, and tells where the tables from before are.
+    async fn finish(self, database: &DatabaseConnection) -> Result<Option<String>, RegistryError> {
+        let unmark = format!("DROP TABLE IF EXISTS {}", self.mark());
+        all_or_none(database, vec![unmark]).await?;
+        let aside = (!self.tables.is_empty()).then_some(self.aside);
+        Ok(self.left.or(aside))
+    }
+
+    fn mark(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), unfinished::TABLE)
+    }
 }
 
 /// Reads the whole dump, and gives the schema it is of and what it says of itself.
@@ -163,36 +224,22 @@ fn read_copies(text: &str) -> Option<(String, Contents)> {
     Some((schema?, contents))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Aside {
-    /// The schema moved to is made.
-    Make,
-    /// The schema moved from is dropped.
-    Drop,
+/// What moves `tables` between two schemas. Their indexes and sequences go along.
+fn moves(tables: &[String], from: &str, to: &str) -> impl Iterator<Item = String> {
+    let (from, to) = (quoted(from), quoted(to));
+    tables
+        .iter()
+        .map(move |table| format!("ALTER TABLE {from}.{} SET SCHEMA {to}", quoted(table)))
 }
 
-/// Moves `tables` between two schemas, all or none. Their indexes and sequences go along.
-async fn move_tables(
+async fn all_or_none(
     database: &DatabaseConnection,
-    tables: &[String],
-    (from, to): (&str, &str),
-    aside: Aside,
+    statements: Vec<String>,
 ) -> Result<(), RegistryError> {
     const ATTEMPT: &str = "move tables to another schema";
-    let (from, to) = (quoted(from), quoted(to));
-    let mut statements = vec!["SET LOCAL lock_timeout = '10s'".to_owned()];
-    if aside == Aside::Make {
-        statements.push(format!("CREATE SCHEMA {to}"));
-    }
-    let moves = tables
-        .iter()
-        .map(|table| format!("ALTER TABLE {from}.{} SET SCHEMA {to}", quoted(table)));
-    statements.extend(moves);
-    if aside == Aside::Drop {
-        statements.push(format!("DROP SCHEMA {from}"));
-    }
     let transaction = database.begin().await.attempt(ATTEMPT)?;
-    for statement in statements {
+    let lock_wait = "SET LOCAL lock_timeout = '10s'".to_owned();
+    for statement in std::iter::once(lock_wait).chain(statements) {
         transaction
             .execute_unprepared(&statement)
             .await
@@ -201,13 +248,14 @@ async fn move_tables(
     transaction.commit().await.attempt(ATTEMPT)
 }
 
-/// Servers of other data folders may share the database.
+/// Servers of other data folders may share the database, and the program of a restore that was killed may go on.
 async fn refuse_others(
     database: &DatabaseConnection,
     address: &Address,
 ) -> Result<(), SnapshotError> {
     const OTHERS: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity \
-        WHERE datname = current_database() AND application_name = 'moorline-server')";
+        WHERE datname = current_database() AND pid <> pg_backend_pid() \
+        AND application_name IN ('moorline-server', 'moorline-backup'))";
     if one(database, OTHERS).await?.unwrap_or(false) {
         return Err(SnapshotError::InUse(address.to_string()));
     }
@@ -231,8 +279,8 @@ async fn holds_registry(database: &DatabaseConnection) -> Result<bool, RegistryE
 async fn tables(database: &DatabaseConnection, schema: &str) -> Result<Vec<String>, RegistryError> {
     let statement = Statement::from_sql_and_values(
         DbBackend::Postgres,
-        "SELECT tablename::text FROM pg_tables WHERE schemaname = $1 ORDER BY 1",
-        [schema.into()],
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = $1 AND tablename <> $2 ORDER BY 1",
+        [schema.into(), unfinished::TABLE.into()],
     );
     let rows = database
         .query_all_raw(statement)

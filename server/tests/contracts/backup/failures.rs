@@ -263,6 +263,82 @@ pub(crate) async fn a_restore_that_fails_in_the_middle_changes_nothing(bench: Be
     assert!(bench.has_account("first").await && !bench.has_account("later").await);
 }
 
+/// Killed before the dump is put back and after it, between what is moved aside and the end.
+pub(crate) async fn a_restore_that_is_killed_leaves_no_fresh_database(bench: Bench) {
+    let file = bench.backup(&[]);
+    bench.add_account("later").await;
+    let real = real("pg_restore");
+    let real = real.display();
+    let cut_off = |before_killed: &str| {
+        let kill = format!("{before_killed} kill -9 $PPID; exit 1");
+        let script =
+            format!("case \"$*\" in *--single-transaction*) {kill};; esac\nexec {real} \"$@\"");
+        let said = restored_by(&bench, &file, &script);
+        assert_eq!(said, "", "it was killed");
+        is_refused(&bench)
+    };
+    cut_off("");
+    // One that fails then brings back what was.
+    let fails = format!("case \"$*\" in *--single-transaction*) exit 1;; esac\nexec {real} \"$@\"");
+    let said = restored_by(&bench, &file, &fails);
+    assert!(said.contains("run pg_restore: exit status: 1"), "{said}");
+    assert!(bench.has_account("later").await && bench.has_account("first").await);
+    let schema = cut_off("");
+    let kept = bench.restore(&file).unwrap();
+    assert!(kept.contains(&schema), "{kept}");
+    assert!(bench.has_account("first").await && !bench.has_account("later").await);
+
+    // What was put back whole is not taken either until the restore is over.
+    bench.add_account("last").await;
+    let schema = cut_off(&format!("{real} \"$@\";"));
+    let said = restored_by(&bench, &file, &fails);
+    assert!(said.contains("run pg_restore: exit status: 1"), "{said}");
+    assert_eq!(is_refused(&bench), schema);
+    let kept = bench.restore(&file).unwrap();
+    assert!(kept.contains(&schema), "{kept}");
+    let last = format!(
+        "DO $$ BEGIN ASSERT EXISTS (SELECT 1 FROM {schema}.accounts WHERE name = 'last'); END $$"
+    );
+    bench.sql(&last).await;
+    assert!(bench.has_account("first").await && !bench.has_account("last").await);
+    bench.backup(&[]);
+}
+
+/// What a restore says that takes this for `pg_restore`, once others have let go of the database.
+fn restored_by(bench: &Bench, file: &Path, script: &str) -> String {
+    let programs = program("pg_restore", script);
+    let words = ["restore", file.to_str().unwrap()];
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let said = done(bench.command(&words).env("PATH", path(&programs))).refused();
+        // Two within a second have one name for what they keep.
+        let again = said.contains("is in use") || said.contains("already exists");
+        if !again || Instant::now() > end {
+            return said;
+        }
+    }
+}
+
+/// Nothing works on the database now; gives the schema that is named.
+fn is_refused(bench: &Bench) -> String {
+    let mut schemas = [
+        &["admin", "account", "list"][..],
+        &["admin", "master-key", "rotate"][..],
+        &["serve"][..],
+        &["backup", "--name", "other"][..],
+    ]
+    .map(|words| {
+        let said = bench.run(words).refused();
+        assert!(said.contains("moorline-server restore"), "{said}");
+        let (_, schema) = said.split_once("is in schema ").unwrap();
+        schema.split_once(':').unwrap().0.to_owned()
+    })
+    .to_vec();
+    schemas.dedup();
+    assert_eq!(schemas.len(), 1, "{schemas:?}");
+    schemas.remove(0)
+}
+
 /// One wrong byte anywhere in the compressed rows.
 pub(crate) async fn a_damaged_dump_changes_nothing(bench: Bench) {
     bench.sql(POSTGRES_BALLAST).await;

@@ -22,6 +22,19 @@ pub(super) fn query(path: &str) -> &'static [Parameter] {
     }
 }
 
+/// What a call says by 409, where there is one thing, or a limit.
+pub(super) fn conflict(method: &HttpMethod, path: &str) -> Option<&'static str> {
+    Some(match (method, path) {
+        (Post, "/v1/admin/users") => "`username already exists` or `too many users`",
+        (Patch, "/v1/admin/users/{user}") | (Put, "/v1/admin/users/{user}/expiry") => {
+            "`cannot disable the last admin`"
+        }
+        (Delete, "/v1/admin/users/{user}") => "`cannot delete the last admin`",
+        (Post, "/v1/admin/egress-ips") => "At odds with what is there, or `too many egress ips`",
+        _ => return None,
+    })
+}
+
 const EVENTS: &[Parameter] = &[
     ("type", false, "Of this type only"),
     ("user_id", false, "Of this user only"),
@@ -73,7 +86,7 @@ pub(super) const ALL: &[Row] = &[
         "Makes a user; the password is shown this once",
         Some("NewUser"),
         (201, Some("CreatedUser")),
-        &[400, 409],
+        &[400, 409, 429],
     ),
     (
         Get,
@@ -105,7 +118,7 @@ pub(super) const ALL: &[Row] = &[
         "Another password, which cuts tokens",
         Some("Rotation"),
         (200, Some("NewPassword")),
-        &[400, 404],
+        &[400, 404, 429],
     ),
     (
         Put,
@@ -113,7 +126,7 @@ pub(super) const ALL: &[Row] = &[
         "Until when a user may log in",
         Some("Expiry"),
         (200, Some("UserEnvelope")),
-        &[400, 404],
+        &[400, 404, 409],
     ),
     (
         Post,
