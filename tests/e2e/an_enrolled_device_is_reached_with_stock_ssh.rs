@@ -61,3 +61,17 @@ fn a_jump_through_the_gateway_ends_in_the_devices_own_sshd() {
         "device port {device_port}"
     );
 }
+
+#[test]
+fn a_stream_through_the_gateway_ends_when_both_its_sides_have() {
+    let station = Station::with_device("brief");
+    let known_hosts = station.folder().join("gateway");
+    std::fs::write(&known_hosts, station.server.known_hosts()).unwrap();
+    let (host, port) = (station.server.host(), station.server.ssh_port());
+    let gateway = Ssh::new(host, port, ADMIN_USER, &known_hosts).key(&station.key);
+    // Its input has ended before the device's sshd says a word; that ends, too, when it sees that.
+    let mut stream = gateway.program("ssh");
+    let done = harness::run(stream.args(["-W", "brief:22", gateway.target()]));
+    assert!(done.stdout.starts_with("SSH-2.0-"), "{done:?}");
+    assert_eq!(done.code, 0, "{done:?}");
+}

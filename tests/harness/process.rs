@@ -3,7 +3,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -165,10 +166,10 @@ impl Running {
         let what = format!("{} ends", self.name);
         let log = self.log.clone();
         let child = &mut self.child;
-        let end = std::time::Instant::now() + limit;
+        let end = Instant::now() + limit;
         wait_for(&what, limit + PATIENCE, || {
             let ended = child.try_wait().unwrap();
-            if ended.is_none() && std::time::Instant::now() > end {
+            if ended.is_none() && Instant::now() > end {
                 let said = std::fs::read_to_string(&log).unwrap_or_default();
                 panic!("after {limit:?} still not: {what}; it said\n{said}");
             }
@@ -247,31 +248,45 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Done {
         .spawn()
         .unwrap_or_else(|error| panic!("start {name}: {error}"));
     let mut stdin = child.stdin.take().unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    let mut stderr = child.stderr.take().unwrap();
+    let out = reading(child.stdout.take().unwrap());
+    let err = reading(child.stderr.take().unwrap());
+    let end = Instant::now() + RUN_LIMIT;
     std::thread::scope(|scope| {
         // A program that does not read its input closes it; that is its own affair.
         scope.spawn(move || stdin.write_all(input).ok());
-        let out = scope.spawn(move || read(&mut stdout));
-        let err = scope.spawn(move || read(&mut stderr));
-        let end = std::time::Instant::now() + RUN_LIMIT;
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
-                break status;
+                break Some(status);
             }
-            if std::time::Instant::now() > end {
+            if Instant::now() > end {
                 child.kill().unwrap();
-                let (out, err) = (out.join().unwrap(), err.join().unwrap());
-                panic!("{name} has not ended after {RUN_LIMIT:?}\nstdout: {out}\nstderr: {err}");
+                break None;
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        Done {
-            code: status.code().unwrap_or(-1),
-            stdout: out.join().unwrap(),
-            stderr: err.join().unwrap(),
+        // What it started may go on and keep its output open.
+        let whole = |from: Receiver<String>| {
+            let rest = end.saturating_duration_since(Instant::now());
+            from.recv_timeout(rest.max(Duration::from_secs(1)))
+        };
+        let (stdout, stderr) = (whole(out), whole(err));
+        match (status, stdout, stderr) {
+            (Some(status), Ok(stdout), Ok(stderr)) => Done {
+                code: status.code().unwrap_or(-1),
+                stdout,
+                stderr,
+            },
+            (status, stdout, stderr) => panic!(
+                "{name} has not ended after {RUN_LIMIT:?}\nitself: {status:?}\nstdout: {stdout:?}\nstderr: {stderr:?}"
+            ),
         }
     })
+}
+
+fn reading(mut from: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || sender.send(read(&mut from)).ok());
+    receiver
 }
 
 fn read(from: &mut impl std::io::Read) -> String {

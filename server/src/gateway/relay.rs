@@ -216,7 +216,8 @@ impl Meter for AtomicU64 {
     }
 }
 
-/// Bytes both ways between a channel and a stream, until both ends have ended or one is gone.
+/// Bytes both ways between a channel and a stream, until both sides have ended or one is gone. Whoever carries closes
+/// the channel then: `ssh -W` waits for that with both its sides ended.
 pub(super) async fn carry(
     stream: Stream,
     mut backlog: Backlog,
@@ -228,34 +229,45 @@ pub(super) async fn carry(
         mut writer,
         ..
     } = stream;
+    // Gives the backlog back when nothing but the close can come on it any more.
     let up = async {
         while let Some(message) = backlog.next().await {
             match message {
                 ChannelMsg::Data { data } => {
                     meter.received(data.len());
-                    let sent = writer.send(data).await;
-                    if sent.is_err() {
-                        return;
-                    }
+                    writer.send(data).await.ok()?;
                 }
-                ChannelMsg::Eof => writer.finish(),
-                ChannelMsg::Close => return,
+                ChannelMsg::Eof => {
+                    writer.finish();
+                    return Some(backlog);
+                }
+                ChannelMsg::Close => return None,
                 _ => {}
             }
         }
+        None
     };
     let down = async {
         while let Some(chunk) = reader.next().await {
             meter.sent(chunk.len());
             if write.data_bytes(chunk).await.is_err() {
-                return;
+                return false;
             }
         }
-        write.eof().await.unwrap_or_default();
-        // The other side closes when it has read the end; so does a tunnel that went away.
-        std::future::pending::<()>().await;
+        write.eof().await.is_ok()
     };
-    tokio::select! { () = up => {}, () = down => {} }
+    tokio::pin!(up, down);
+    tokio::select! {
+        ended = &mut up => if let Some(mut backlog) = ended {
+            tokio::select! {
+                _ = down => {}
+                () = async { while backlog.next().await.is_some() {} } => {}
+            }
+        },
+        ended = &mut down => if ended {
+            up.await;
+        },
+    }
 }
 
 /// Bytes both ways between two channels, until both ends have ended or one is gone.
