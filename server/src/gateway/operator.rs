@@ -128,7 +128,8 @@ impl OperatorLogin {
                         write: &write,
                         tap: &audited.tap,
                     };
-                    let cut = audited.until_cut(relay.run(channel, backlog)).await;
+                    let run = Box::pin(relay.run(channel, backlog));
+                    let cut = audited.until_cut(run).await;
                     drop(connection);
                     let why = match cut {
                         Some(reason) => Some(format!("Session ended: {reason}.")),
