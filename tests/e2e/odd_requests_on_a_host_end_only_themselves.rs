@@ -66,7 +66,7 @@ async fn hear(channel: &mut Channel<Msg>) -> (String, Option<u32>) {
 }
 
 async fn works(connection: &Handle<Trusting>) {
-    let mut channel = connection.channel_open_session().await.unwrap();
+    let mut channel = once_there_is_room(connection).await;
     channel.exec(true, "echo on; exit 3").await.unwrap();
     assert_eq!(hear(&mut channel).await, ("on\n".to_owned(), Some(3)));
 }
@@ -178,7 +178,6 @@ fn odd_requests_on_a_host_end_only_themselves() {
         for channel in &open {
             channel.close().await.unwrap();
         }
-        drop(once_there_is_room(&connection).await);
         works(&connection).await;
     });
 }
