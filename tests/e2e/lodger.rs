@@ -126,7 +126,14 @@ pub(crate) fn terminal(line: &str, turns: &[(&str, &str)]) -> Command {
     command
         .arg(script)
         .arg(json!(turns).to_string())
-        .args(["bash", "-c", line])
+        // Whoever runs the tests may ignore signals, as nohup does; a shell could not trap them then.
+        .args([
+            "env",
+            "--default-signal=HUP,INT,QUIT,TERM",
+            "bash",
+            "-c",
+            line,
+        ])
         .env_remove("SSH_AUTH_SOCK")
         .env("LC_ALL", "C.UTF-8");
     for scheme in ["http", "https", "all"] {
