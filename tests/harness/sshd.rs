@@ -10,7 +10,8 @@ use crate::ssh::KeyPair;
 use crate::wait::wait_for;
 
 /// OpenSSH's server on a free port of loopback, with its own host key and configuration. It lets in the user who runs
-/// the tests, with the keys that were put into [`Sshd::authorized_keys`].
+/// the tests, with the keys that were put into [`Sshd::authorized_keys`], into an empty home of its own: what that
+/// user's start-up files do to a shell is no part of a test.
 #[derive(Debug)]
 pub struct Sshd {
     process: Option<Running>,
@@ -35,6 +36,7 @@ impl Sshd {
             .unwrap();
         KeyPair::make(&folder.path().join("host_key"));
         std::fs::write(folder.path().join("authorized_keys"), "").unwrap();
+        std::fs::create_dir(folder.path().join("home")).unwrap();
         // Where sshd runs as root it wants this folder; the package's own start-up makes it at boot.
         std::fs::create_dir_all("/run/sshd").ok();
         let mut sshd = Self {
@@ -54,7 +56,7 @@ impl Sshd {
             "ListenAddress 127.0.0.1\nPort {}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n\
              PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nUseDNS no\nMaxStartups 1000\nMaxSessions 200\nAcceptEnv LANG LC_* MOORLINE_TEST\n\
-             Subsystem sftp internal-sftp\nLogLevel INFO\n",
+             SetEnv HOME={folder}/home\nSubsystem sftp internal-sftp\nLogLevel INFO\n",
             self.port
         );
         std::fs::write(self.folder.path().join("sshd_config"), text).unwrap();
