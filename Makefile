@@ -44,10 +44,10 @@ lint: ## rustfmt, clippy, shellcheck, cargo-deny
 	tests/deny
 
 layer: ## checks the Yocto layer; after a change of Cargo.lock: yocto-layer/scripts/generate
-	yocto-layer/check/run
+	tests/bare yocto-layer/check/run
 
 packages: ## only the checks of packages, OpenWrt feed and Buildroot tree (root, for an installation in an overlay)
-	python3 -B -m unittest discover -s tests/packages -p '*.py'
+	tests/bare python3 -B -m unittest discover -s tests/packages -p '*.py'
 
 e2e: binaries ## only the stories with real clients, servers and networks (root, for network namespaces)
 	cargo test --workspace $(FEATURES) --test e2e

@@ -82,7 +82,7 @@ fn a_blocked_device_is_refused_on_every_path_until_it_is_unblocked() {
     assert!(code == 0 || code == 11, "connect answered {code}");
     harness::wait_for(
         "it is back after the pause that follows a refusal",
-        std::time::Duration::from_secs(120),
+        std::time::Duration::from_secs(300),
         || operator.device("outcast").online.then_some(()),
     );
     eventually("ssh works again", || {

@@ -16,7 +16,7 @@ const PAGE: &str = "GET /headers HTTP/1.1\r\nHost: NAME\r\n\r\n";
 const SOCKET: &str = "GET /socket HTTP/1.1\r\nHost: NAME\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 /// Longest wait for bytes that are to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Ways that end in a login on the device's own sshd.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,7 @@ fn lay_out(desk: &mut Desk) {
     desk.run("vnc", &[], &[&server[..], &screen].concat());
     let display = wait_for(
         "the X server has a number",
-        std::time::Duration::from_secs(60),
+        std::time::Duration::from_secs(300),
         || {
             let said = desk.said("vnc");
             let mut numbers = said

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 
 use crate::openport_client::{Client, GREETING, Scene};
 
-const END_LIMIT: Duration = Duration::from_secs(30);
+const END_LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_newer_ssh_takes_the_port_from_one_that_is_frozen() {

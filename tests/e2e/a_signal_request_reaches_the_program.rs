@@ -8,7 +8,7 @@ use russh::{ChannelMsg, Sig};
 use crate::station::Station;
 
 /// Longest that the whole session may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 
 struct Trusting;
 

@@ -35,11 +35,11 @@ fn serve(mut visitor: TcpStream) {
 
 fn visit(port: u16) -> TcpStream {
     // The device is online a moment before its forward is granted.
-    let visitor = wait_for("the public port is open", Duration::from_secs(20), || {
+    let visitor = wait_for("the public port is open", Duration::from_secs(120), || {
         TcpStream::connect(("127.0.0.1", port)).ok()
     });
     visitor
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(Duration::from_secs(120)))
         .unwrap();
     visitor.set_nodelay(true).unwrap();
     visitor

@@ -28,7 +28,7 @@ fn an_entry_link_asks_for_the_password_and_ends_in_a_shell_on_the_device() {
         let ssh = done
             .stdout
             .lines()
-            .find(|line| line.starts_with("ssh -t -p "));
+            .find(|line| line.starts_with("ssh ") && line.contains(" -t -p "));
         let ssh = ssh.unwrap_or_else(|| panic!("no ssh among the processes: {done:?}"));
         assert!(!ssh.split(' ').any(|word| {
             word.len() == 24 && word.bytes().all(|byte| byte.is_ascii_alphanumeric())

@@ -158,7 +158,7 @@ fn one_device_is_walked_through_all_surfaces() {
     let block = json!({"state": "blocked"});
     let answer = world.operator.send(Method::PATCH, &path, Some(&block));
     assert_eq!(answer.status, 200, "{}", answer.text);
-    assert!(!client.wait(std::time::Duration::from_secs(20)).success());
+    assert!(!client.wait(std::time::Duration::from_secs(120)).success());
     assert_eq!(world.request_port(&own, 7)["error"], "Client blocked");
     let settings = world.v2(Method::GET, &format!("{one}settings/"), &secret, &json!({}));
     assert_eq!(settings.json()["state"], "blocked", "{}", settings.text);

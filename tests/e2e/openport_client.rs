@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 /// What the service on the device says to whoever connects.
 pub(crate) const GREETING: &str = "hello from the device\n";
 /// How long a visitor waits for the greeting.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server, an account with its administrator, and a service on a device.
 pub(crate) struct Scene {

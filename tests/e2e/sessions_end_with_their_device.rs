@@ -76,7 +76,7 @@ fn start(ssh: &Ssh, words: &[&str], name: &str, folder: &std::path::Path) -> Run
 fn banner(port: u16) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream
-        .set_read_timeout(Some(Duration::from_secs(2)))
+        .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     let mut start = [0; 4];
     stream.read_exact(&mut start).ok()?;

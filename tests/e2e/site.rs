@@ -75,7 +75,7 @@ impl Site {
     pub(crate) fn curl(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("curl");
         command.args(["-q", "--silent", "--show-error", "--noproxy", "*"]);
-        command.args(["--max-time", "120"]);
+        command.args(["--max-time", "280"]);
         for port in [self.port, self.tls_port] {
             command.args(["--resolve", &format!("{name}:{port}:127.0.0.1")]);
         }

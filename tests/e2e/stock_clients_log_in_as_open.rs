@@ -5,7 +5,7 @@ use harness::{KeyPair, Running, ServerOptions, eventually, run, wait_for};
 
 use crate::openport_client::{GREETING, Scene, port, rsa, token};
 
-const END_LIMIT: Duration = Duration::from_secs(30);
+const END_LIMIT: Duration = Duration::from_secs(120);
 const OPEN: [(&str, &str); 1] = [("ip_link_protection", "false")];
 
 #[test]

@@ -93,7 +93,7 @@ impl Small {
         foreground.signal(nix::sys::signal::Signal::SIGTERM);
         assert!(
             foreground
-                .wait(std::time::Duration::from_secs(30))
+                .wait(std::time::Duration::from_secs(120))
                 .success()
         );
         self.operator.wait_offline("small");

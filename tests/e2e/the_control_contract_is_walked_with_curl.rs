@@ -18,7 +18,7 @@ use walk::Walk;
 /// How many were walked.
 const ROWS: usize = 371;
 /// What the schedulers do every minute is done by then.
-const BY_THEN: Duration = Duration::from_secs(240);
+const BY_THEN: Duration = Duration::from_secs(600);
 
 #[test]
 fn the_control_contract_holds_on_sqlite() {
@@ -288,7 +288,7 @@ fn sql(server: &TestServer, database: Option<&Postgres>, statement: &str) {
         Some(database) => {
             let mut command = Command::new("psql");
             command
-                .args(["-q", "-v", "ON_ERROR_STOP=1", "-d", &database.url()])
+                .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &database.url()])
                 .args(["-c", statement]);
             command
         }

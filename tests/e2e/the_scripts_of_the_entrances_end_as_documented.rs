@@ -280,6 +280,13 @@ fn marked(mark: &str) -> Vec<(i32, String, String)> {
     found
 }
 
+/// Whether the words of a command, each ended by a NUL, are those of an ssh that asks for a terminal.
+fn is_ssh(command: &str) -> bool {
+    let mut words = command.split('\0');
+    let program = words.next().unwrap_or_default();
+    Path::new(program).ends_with("ssh") && words.any(|word| word == "-t")
+}
+
 #[test]
 fn the_scripts_show_no_secret_and_leave_nothing_behind() {
     let lodger = Lodger::with_device("cleaned");
@@ -332,9 +339,8 @@ fn the_scripts_show_no_secret_and_leave_nothing_behind() {
         let mut typist = typist.spawn().unwrap();
         eventually("a shell is open", || {
             let devices = marked(&mark);
-            devices.iter().any(|(_, command, _)| {
-                command.starts_with("ssh\0-t") || command.contains("/ssh\0-t")
-            }) && std::fs::read_dir(&own).unwrap().count() == 1
+            devices.iter().any(|(_, command, _)| is_ssh(command))
+                && std::fs::read_dir(&own).unwrap().count() == 1
                 && in_use(&lodger)
         });
         let ours = std::fs::read_to_string("/proc/self/environ").unwrap();

@@ -4,8 +4,8 @@ use std::time::Duration;
 use reqwest::blocking::{Client, RequestBuilder};
 use serde_json::Value;
 
-/// Longest answer; `connect` waits 10 s by itself.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Longest answer; `connect` waits 10 s by itself. Generous: the machine may be busy.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 
 /// The provisioning calls with one API key.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use crate::process::{Running, run};
 /// Messages of the browser that wait to be read.
 const QUEUE: usize = 1024;
 /// Longest wait for the answer to one command.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_secs(180);
 
 /// Chromium without a window, led over the DevTools protocol through a pair of pipes.
 #[derive(Debug)]

@@ -24,8 +24,9 @@ impl Postgres {
             "PostgreSQL is missing: neither PATH nor /usr/lib/postgresql/*/bin has initdb and pg_ctl; \
              install the Debian package postgresql",
         );
-        // Short, since the path of a socket may have 107 bytes.
-        let folder = tempfile::Builder::new().prefix("mlpg").tempdir().unwrap();
+        // Short, since the path of a socket may have 107 bytes, and where another user may go, whatever TMPDIR is.
+        let folder = tempfile::Builder::new().prefix("mlpg").tempdir_in("/tmp");
+        let folder = folder.unwrap();
         let user = unprivileged(folder.path());
         let server = Self {
             programs,
@@ -53,7 +54,7 @@ impl Postgres {
         let log = log.to_str().unwrap();
         server.run(
             "pg_ctl",
-            &["start", "-w", "-t", "60", "-l", log, "-o", &options],
+            &["start", "-w", "-t", "300", "-l", log, "-o", &options],
         );
         server
     }
@@ -93,6 +94,12 @@ impl Postgres {
             .current_dir("/")
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null());
+        // What the user's own clients are told is no affair of this server.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"PG") {
+                command.env_remove(name);
+            }
+        }
         command
     }
 }

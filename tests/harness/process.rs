@@ -12,9 +12,9 @@ use nix::unistd::Pid;
 use crate::wait::wait_for;
 
 /// Longest a stopped process may take to go.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// Longest a program that is run to its end may take.
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+const RUN_LIMIT: Duration = Duration::from_secs(300);
 
 /// The program `name` of this workspace as built beside the tests; `MOORLINE_BIN_DIR` names another place.
 ///
@@ -233,12 +233,12 @@ impl Done {
     }
 }
 
-/// Runs `command` to its end, two minutes at most, without input.
+/// Runs `command` to its end, five minutes at most, without input.
 pub fn run(command: &mut Command) -> Done {
     run_with_input(command, b"")
 }
 
-/// Runs `command` to its end, two minutes at most, and gives it `input`.
+/// Runs `command` to its end, five minutes at most, and gives it `input`.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Done {
     let name = format!("{command:?}");
     let mut child = command

@@ -16,7 +16,7 @@ pub const ADMIN_PASSWORD: &str = "correct-horse-battery-staple";
 /// Public ports of one test server.
 const PORTS: u16 = 64;
 /// Longest start.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// How a test server differs from the usual one.
 #[derive(Clone, Debug)]

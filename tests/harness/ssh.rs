@@ -67,7 +67,7 @@ impl Ssh {
             format!("-oUserKnownHostsFile={}", known_hosts.display()),
             "-oGlobalKnownHostsFile=/dev/null".into(),
             "-oStrictHostKeyChecking=yes".into(),
-            "-oConnectTimeout=30".into(),
+            "-oConnectTimeout=120".into(),
             "-oIdentitiesOnly=yes".into(),
             "-oIdentityAgent=none".into(),
             "-oLogLevel=ERROR".into(),

@@ -9,9 +9,14 @@ use crate::process::{Running, free_port, run};
 use crate::ssh::KeyPair;
 use crate::wait::wait_for;
 
+/// What a shell on a terminal begins with: its prompt is the plain one, whatever the machine gives its users.
+const PROFILE: &str = "PS1='\\$ '\n";
+/// Longest start.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
 /// OpenSSH's server on a free port of loopback, with its own host key and configuration. It lets in the user who runs
-/// the tests, with the keys that were put into [`Sshd::authorized_keys`], into an empty home of its own: what that
-/// user's start-up files do to a shell is no part of a test.
+/// the tests, with the keys that were put into [`Sshd::authorized_keys`], into a home of its own: what that user's
+/// start-up files do to a shell is no part of a test.
 #[derive(Debug)]
 pub struct Sshd {
     process: Option<Running>,
@@ -36,7 +41,9 @@ impl Sshd {
             .unwrap();
         KeyPair::make(&folder.path().join("host_key"));
         std::fs::write(folder.path().join("authorized_keys"), "").unwrap();
-        std::fs::create_dir(folder.path().join("home")).unwrap();
+        let home = folder.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(home.join(".profile"), PROFILE).unwrap();
         // Where sshd runs as root it wants this folder; the package's own start-up makes it at boot.
         std::fs::create_dir_all("/run/sshd").ok();
         let mut sshd = Self {
@@ -56,7 +63,7 @@ impl Sshd {
             "ListenAddress 127.0.0.1\nPort {}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n\
              PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nUseDNS no\nMaxStartups 1000\nMaxSessions 200\nAcceptEnv LANG LC_* MOORLINE_TEST\n\
-             SetEnv HOME={folder}/home\nSubsystem sftp internal-sftp\nLogLevel INFO\n",
+             SetEnv HOME={folder}/home\nPermitUserRC no\nPrintMotd no\nPrintLastLog no\nLoginGraceTime 600\nSubsystem sftp internal-sftp\nLogLevel INFO\n",
             self.port
         );
         std::fs::write(self.folder.path().join("sshd_config"), text).unwrap();
@@ -70,7 +77,7 @@ impl Sshd {
         let mut process = Running::start("sshd", &command, &self.folder.path().join("log"));
         let port = self.port;
         let inside = self.namespace.is_some();
-        wait_for("sshd listens", Duration::from_secs(20), || {
+        wait_for("sshd listens", START_LIMIT, || {
             assert!(process.ended().is_none(), "sshd ended: {}", process.log());
             let listens = if inside {
                 process.log().contains("Server listening")

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 /// Longest wait for something that is expected to happen soon. Generous: the machine may be busy.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -17,7 +17,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option
     }
 }
 
-/// Waits until `holds`, for two minutes at most.
+/// Waits until `holds`, for five minutes at most.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, LIMIT, || holds().then_some(()));
 }

@@ -153,7 +153,7 @@ fn a_bad_configuration_stops_nothing_and_starts_nothing(
             "echo 'log = \"loud\"' >>{SETTINGS}; kill -9 $(agent-pids)"
         ))
         .ok();
-    wait_for("the script has given up", Duration::from_secs(60), || {
+    wait_for("the script has given up", Duration::from_secs(300), || {
         (device.service("status") == NOT_RUNNING).then_some(())
     });
     assert_eq!(device.agents(), [0; 0]);

@@ -12,7 +12,7 @@ use crate::fleet::{Fleet, PATIENCE, agent, dist, prepared};
 /// What the machine calls the host.
 pub(crate) const HOST: &str = "10.0.2.2";
 /// Longest wait for an answer of the emulator itself.
-const MONITOR_LIMIT: Duration = Duration::from_secs(30);
+const MONITOR_LIMIT: Duration = Duration::from_secs(120);
 /// Units that take time and that no story is about.
 const LEFT_OUT: [&str; 10] = [
     "networking.service",

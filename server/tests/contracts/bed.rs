@@ -127,7 +127,7 @@ impl Bed {
     /// Ends the server; its data folder is there until what is given back is dropped.
     pub(crate) async fn stop(self) -> TempDir {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(60), self.running)
+        tokio::time::timeout(Duration::from_secs(300), self.running)
             .await
             .expect("the server ends in time")
             .unwrap();
@@ -250,14 +250,14 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
 }
 
 async fn wait_for_address(folder: &Path) -> SocketAddr {
-    for _ in 0..600 {
+    for _ in 0..3000 {
         if let Ok(text) = std::fs::read_to_string(folder.join("listening.json")) {
             let json: Value = serde_json::from_str(&text).unwrap();
             return json["http"][0].as_str().unwrap().parse().unwrap();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the server did not start within a minute");
+    panic!("the server did not start within five minutes");
 }
 
 pub(crate) fn device_id(text: &str) -> DeviceId {

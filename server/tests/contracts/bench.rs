@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait as _, Database};
 use tempfile::TempDir;
 
 /// How long connections may take to close.
-const CLOSING: Duration = Duration::from_secs(10);
+const CLOSING: Duration = Duration::from_secs(120);
 
 /// Where databases are made.
 pub(crate) enum Place {

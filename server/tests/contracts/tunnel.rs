@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::bed::{Bed, text};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Below the ports that the system gives to outgoing connections.
 const FIRST_PORT: u16 = 10_000;
 const PORTS: u16 = 100;

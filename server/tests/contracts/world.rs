@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use moorline_protocol::Secret;
 use moorline_server::passwords::Passwords;
@@ -232,6 +233,12 @@ pub(crate) fn address() -> String {
         u16::from_be_bytes([c, d]),
     ])
     .to_string()
+}
+
+/// Whether so many wrong passwords since then are what the lock lets through: ten, and one more for every six seconds
+/// that they took.
+pub(crate) fn is_lock(failures: u64, since: Instant) -> bool {
+    (10..=10 + since.elapsed().as_secs() / 6).contains(&failures)
 }
 
 pub(crate) fn refused(reply: &Reply, status: u16, text: &str) {

@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait as _, Database, TransactionTrait as _};
 use crate::bench::{Bench, done, names};
 
 /// Longest wait for something to happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How often a signal is sent at the latest until one falls into a backup.
 const TRIES: usize = 20;
 /// An old snapshot, which only a backup that succeeds deletes.

@@ -16,7 +16,16 @@ fn cut<'a>(answer: &'a str, before: &str) -> &'a str {
 async fn curl(world: &World<'_>, token: &str, arguments: &[&str], path: &str) -> (u16, String) {
     let mut command = Command::new("curl");
     command
-        .args(["-sS", "--max-time", "30", "-w", "%{http_code}"])
+        .args([
+            "-q",
+            "-sS",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "120",
+            "-w",
+            "%{http_code}",
+        ])
         .args(["--interface", &world.bed.from.to_string()])
         .args(["-H", &format!("Authorization: Bearer {token}")])
         .args(["-H", "Content-Type: application/json"])

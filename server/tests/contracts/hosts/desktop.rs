@@ -16,7 +16,7 @@ use crate::http::{self, Reply};
 use crate::world::{World, person};
 
 const PORT: u16 = 6080;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A web server as a desktop has it, for both databases' stories: it answers with the head of the request, and after an
 /// upgrade with what it is sent, backwards. On some paths it misbehaves.

@@ -11,7 +11,7 @@ use crate::world::World;
 
 /// Requests of one user to desktops at once.
 const PER_USER: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) async fn pages_of_a_host_are_confined(world: &World<'_>) {
     let (_line, host) = running(world).await;

@@ -142,7 +142,7 @@ pub(crate) async fn start_and_stop_steer_the_tunnel(world: &World<'_>) {
     let connecting = world.bed.code("connect", &one);
     let (connected, ()) = tokio::join!(connecting, line.up());
     assert_eq!(connected, 0);
-    for _ in 0..300 {
+    for _ in 0..1800 {
         if status(world, &host).await == "running" {
             break;
         }
@@ -175,7 +175,7 @@ pub(crate) async fn a_rebuild_gives_new_ports_and_keeps_the_identity(world: &Wor
     let changed = |now: &moorline_server::registry::model::Device| {
         now.forwards[0].public_port != before.forwards[0].public_port
     };
-    for _ in 0..200 {
+    for _ in 0..2400 {
         let now = world.bed.registry.device(id).await.unwrap().unwrap();
         if changed(&now) {
             break;
@@ -227,7 +227,7 @@ pub(crate) async fn a_device_that_does_not_come_fails_its_start(world: &World<'_
     // It is wanted open all the same, and runs once it comes.
     let line = Line::of(world, &device).await;
     line.up().await;
-    for _ in 0..300 {
+    for _ in 0..1800 {
         if status(world, &host).await == "running" {
             break;
         }

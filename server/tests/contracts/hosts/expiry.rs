@@ -25,7 +25,7 @@ pub(crate) async fn hosts_of_an_expired_user_are_stopped(world: &World<'_>) {
     // As the scheduler does every minute.
     registry.expire_users(Timestamp::now()).await.unwrap();
     let mut stop = None;
-    for _ in 0..200 {
+    for _ in 0..1800 {
         let tasks = world.get("/v1/admin/tasks").await.json();
         let tasks = tasks["tasks"].as_array().unwrap().clone();
         stop = tasks

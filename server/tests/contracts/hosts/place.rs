@@ -67,7 +67,7 @@ pub(crate) async fn task(world: &World<'_>, id: &str) -> Value {
 
 /// The task once it has ended.
 pub(crate) async fn ended(world: &World<'_>, id: &str) -> Value {
-    for _ in 0..600 {
+    for _ in 0..2400 {
         let task = task(world, id).await;
         if !["pending", "running"].contains(&task["status"].as_str().unwrap()) {
             return task;
@@ -79,7 +79,7 @@ pub(crate) async fn ended(world: &World<'_>, id: &str) -> Value {
 
 /// Waits until the task has that status.
 pub(crate) async fn until(world: &World<'_>, id: &str, status: &str) {
-    for _ in 0..600 {
+    for _ in 0..2400 {
         if task(world, id).await["status"] == status {
             return;
         }

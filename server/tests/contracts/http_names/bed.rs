@@ -119,7 +119,7 @@ impl Bed {
 
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(60), self.running)
+        tokio::time::timeout(Duration::from_secs(300), self.running)
             .await
             .expect("the server ends in time")
             .unwrap();
@@ -156,7 +156,7 @@ impl Bed {
 
     /// Waits until the tunnel of that session is up.
     pub(crate) async fn wait_open(&self, session: &Session) {
-        for _ in 0..300 {
+        for _ in 0..6000 {
             if self.seen(session).await["open"] == true {
                 return;
             }
@@ -240,11 +240,11 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
 }
 
 async fn wait_for_addresses(folder: &Path) -> Value {
-    for _ in 0..600 {
+    for _ in 0..3000 {
         if let Ok(text) = std::fs::read_to_string(folder.join("listening.json")) {
             return serde_json::from_str(&text).unwrap();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the server did not start within a minute");
+    panic!("the server did not start within five minutes");
 }

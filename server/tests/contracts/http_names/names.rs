@@ -340,7 +340,7 @@ pub(crate) async fn a_demanded_recording_closes_a_name_and_ends_what_is_open(bed
     requests(&mut visitor, &site.name(), &["GET /"]).await;
 
     demand(bed, &site.session, true).await;
-    let ended = timeout(Duration::from_secs(30), upgraded.read_to_end(&mut answer));
+    let ended = timeout(Duration::from_secs(120), upgraded.read_to_end(&mut answer));
     drop(ended.await.expect("the upgraded connection ends"));
     let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", site.name());
     visitor.write_all(request.as_bytes()).await.unwrap();
@@ -358,7 +358,7 @@ pub(crate) async fn a_demanded_recording_closes_a_name_and_ends_what_is_open(bed
     assert_eq!(&answer[..12], b"HTTP/1.1 403");
 
     demand(bed, &site.session, false).await;
-    for _ in 0..600 {
+    for _ in 0..2400 {
         if bed.get(&site.name(), "/").await.status == 200 {
             return;
         }
@@ -482,7 +482,7 @@ pub(crate) async fn names_are_served_on_the_api_port_too(bed: &Bed) {
 pub(crate) async fn bytes_are_counted(bed: &Bed) {
     let site = Site::new(bed).await;
     assert_eq!(bed.get(&site.name(), "/big").await.body.len(), BIG);
-    let counted = timeout(Duration::from_secs(10), async {
+    let counted = timeout(Duration::from_secs(120), async {
         loop {
             let bytes = bed.seen(&site.session).await["bytes"].as_u64().unwrap();
             if bytes > BIG as u64 {

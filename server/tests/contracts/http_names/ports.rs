@@ -23,7 +23,7 @@ async fn banner(server: SocketAddr, first: &[u8]) -> String {
     let mut stream = BufReader::new(TcpStream::connect(server).await.unwrap());
     stream.write_all(first).await.unwrap();
     let mut line = String::new();
-    timeout(Duration::from_secs(10), stream.read_line(&mut line))
+    timeout(Duration::from_secs(120), stream.read_line(&mut line))
         .await
         .expect("a line in time")
         .unwrap();

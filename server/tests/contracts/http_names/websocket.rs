@@ -11,7 +11,7 @@ use crate::http_names::bed::{Bed, Session, token_of};
 use crate::http_names::names::demand;
 use crate::http_names::ws_device::{Name, Raw};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn visit(session: &Session) -> (TcpStream, Name) {
     let port = session.forward.public_port;
@@ -158,10 +158,13 @@ pub(crate) async fn a_stalled_visitor_does_not_stop_the_others(bed: &Bed) {
     }
     raw.send(name, 2, b"alive").await;
     let mut bytes = [0; 5];
-    timeout(Duration::from_secs(3), visitor.read_exact(&mut bytes))
+    timeout(PATIENCE, visitor.read_exact(&mut bytes))
         .await
         .expect("the other visitor is not held up")
         .unwrap();
+    // Nor was that one cut off for it.
+    visitor.write_all(b"more").await.unwrap();
+    assert_eq!(data(&mut raw, name, 4).await, b"more");
     // With far more it holds up the WebSocket, until it is cut off and the others go on.
     let flood = async {
         for _ in 0..4000 {

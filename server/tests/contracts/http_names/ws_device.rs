@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::http_names::bed::{Bed, DOMAIN, Session, token_of};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Address and port of a visitor, as they stand in messages.
 pub(crate) type Name = [u8; 6];

@@ -60,7 +60,7 @@ async fn item(bed: &Bed, id: &str) -> serde_json::Value {
 }
 
 async fn until(bed: &Bed, id: &str, name: &str, value: bool) {
-    for _ in 0..200 {
+    for _ in 0..1200 {
         if item(bed, id).await[name] == value {
             return;
         }

@@ -17,10 +17,12 @@ use crate::rotation::stories::{key, key_files, rotate};
 
 /// Devices whose resealing takes long enough to be cut off in.
 const DEVICES: usize = 2500;
-/// Kills per database.
+/// Kills per round.
 const KILLS: u32 = 24;
+/// Most rounds per database; one is enough unless the machine changes its pace meanwhile.
+const ROUNDS: u32 = 4;
 /// Longest wait for something to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The step of the database alone, as a rotation does it before it is cut off.
 async fn reseal(bench: &Bench) {
@@ -107,11 +109,19 @@ pub(crate) async fn kills_at_any_moment_lose_nothing(bench: Bench) {
     let secrets = Secrets::make(&bench).await;
     secrets.add_devices(&bench, DEVICES).await;
     rotate(&bench);
-    let start = Instant::now();
-    rotate(&bench);
-    let whole = start.elapsed();
     let (mut nothing, mut undone, mut changed, mut done) = (0, 0, 0, 0);
-    for n in 1..=KILLS {
+    let mut whole = Duration::ZERO;
+    for kill in 0..KILLS * ROUNDS {
+        let n = kill % KILLS + 1;
+        if n == 1 {
+            if undone > 0 {
+                break;
+            }
+            // What it takes here and now: the machine may do other things as well.
+            let start = Instant::now();
+            rotate(&bench);
+            whole = start.elapsed();
+        }
         let before = fs::read(key(&bench)).unwrap();
         let mut command = bench.command(&["admin", "master-key", "rotate"]);
         let mut rotation = command

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::bench::Bench;
 
 /// Longest start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(300);
 const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// Killed when it goes out of scope.

@@ -16,7 +16,7 @@ use crate::rotation::secrets::{Secrets, open};
 use crate::rotation::server::Server;
 
 /// How long connections of a registry that was dropped take to close.
-const CLOSING: Duration = Duration::from_secs(10);
+const CLOSING: Duration = Duration::from_secs(120);
 
 /// Rotates, and gives the answer.
 pub(crate) fn rotate(bench: &Bench) -> Value {
