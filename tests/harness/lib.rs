@@ -3,6 +3,7 @@
 //! | module | gives |
 //! |---|---|
 //! | `wait` | [`wait_for`]: a condition in place of a sleep |
+//! | `ports` | [`free_port`]: a port that no other test is given |
 //! | `process` | [`Running`]: a child with its log, gone with its handle |
 //! | `server` | [`TestServer`]: `moorline-server serve` in a folder of its own |
 //! | `device` | [`TestDevice`]: the real agent in front of a real [`Sshd`] |
@@ -35,6 +36,7 @@ mod disk;
 mod front;
 mod net;
 mod operator;
+mod ports;
 mod postgres;
 mod process;
 mod server;
@@ -51,8 +53,9 @@ pub use disk::Disk;
 pub use front::{Front, Way};
 pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
 pub use operator::Operator;
+pub use ports::{free_port, free_ports};
 pub use postgres::Postgres;
-pub use process::{Done, Running, binary, free_port, free_ports, repository, run, run_with_input};
+pub use process::{Done, Running, binary, repository, run, run_with_input};
 pub use server::{ADMIN_PASSWORD, ADMIN_USER, Https, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
 pub use sshd::Sshd;

@@ -1,6 +1,5 @@
 use std::fs::File;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -44,40 +43,6 @@ pub fn binary(name: &str) -> PathBuf {
 pub fn repository() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap().canonicalize().unwrap()
-}
-
-/// A port on loopback that is free now, below the range the kernel hands out, so that it stays free for a while.
-#[must_use]
-pub fn free_port() -> u16 {
-    free_ports(1)
-}
-
-/// First of `count` ports in a row that nobody else of this test run was given.
-///
-/// # Panics
-/// When there are not as many.
-#[must_use]
-pub fn free_ports(count: u16) -> u16 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    /// Start of the range that tests share.
-    const FIRST: u32 = 12_000;
-    /// Its length; the kernel's own range begins at 32,768.
-    const SPAN: u32 = 20_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Test programs that run side by side begin at different places.
-    let base = std::process::id() % 100 * 150;
-    for _ in 0..SPAN {
-        let offset = base + NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
-        let first = u16::try_from(FIRST + offset % SPAN).unwrap();
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if first
-            .checked_add(count)
-            .is_some_and(|end| (first..end).all(free))
-        {
-            return first;
-        }
-    }
-    panic!("no {count} free ports in a row on 127.0.0.1");
 }
 
 /// A child process that ends with this handle; its output goes to a file.

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::process::{Done, Running, binary, free_port, free_ports, run};
+use crate::ports::{free_port, free_ports};
+use crate::process::{Done, Running, binary, run};
 use crate::wait::wait_for;
 
 /// First administrator of every test server.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Running, free_port, run};
+use crate::ports::free_port;
+use crate::process::{Running, run};
 use crate::ssh::KeyPair;
 use crate::wait::wait_for;
 
