@@ -1,7 +1,7 @@
 //! The HTTP listener: connections with their limits, TLS, SSH on the same port, and an orderly end.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,12 @@ use tower::Service as _;
 
 use crate::api::log_line::{path_without_secrets, without_secrets};
 use crate::api::{Peer, Transport};
+use crate::config::proxies::TrustedProxies;
 use crate::forward::http::host::Place;
 use crate::forward::http::{Names, Visit};
 use crate::gateway::Entry;
+use crate::proxy::turns::{Limits, Turn, Turns};
+use crate::rate_limit::address_key;
 
 mod first_bytes;
 
@@ -123,15 +126,30 @@ pub struct Http {
     names: Option<Names>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     turns: Arc<Semaphore>,
+    /// Those of one address.
+    shares: Arc<Turns<IpAddr>>,
+    /// Their connections are those of many visitors.
+    proxies: TrustedProxies,
     connections: TaskTracker,
     grace: Duration,
 }
 
 impl Http {
-    /// `router`, and `names` where a request is for one, on at most `connections` connections at once; at the end
-    /// running requests have `grace`.
+    /// `router`, and `names` where a request is for one, on at most `connections` connections at once, of which one
+    /// address (of IPv6: one /64) has three quarters at most unless it is one of `proxies`; at the end running requests
+    /// have `grace`.
     #[must_use]
-    pub fn new(router: Router, names: Option<Names>, connections: usize, grace: Duration) -> Self {
+    pub fn new(
+        router: Router,
+        names: Option<Names>,
+        connections: usize,
+        proxies: TrustedProxies,
+        grace: Duration,
+    ) -> Self {
+        let share = Limits {
+            each: connections - connections / 4,
+            all: usize::MAX,
+        };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -149,6 +167,8 @@ impl Http {
             names,
             builder: Arc::new(builder),
             turns: Arc::new(Semaphore::new(connections)),
+            shares: Arc::new(Turns::new(share)),
+            proxies,
             connections: TaskTracker::new(),
             grace,
         }
@@ -181,6 +201,10 @@ impl Http {
             };
             match (turn, accepted) {
                 (Ok(turn), Ok((stream, peer))) => {
+                    let Some(share) = self.share(peer.ip()) else {
+                        tracing::debug!(%peer, "HTTP connection closed: too many of its address");
+                        continue;
+                    };
                     let http = self.clone();
                     let came = Came {
                         peer: Peer(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
@@ -191,7 +215,7 @@ impl Http {
                     let stop = stop.clone();
                     self.connections.spawn(async move {
                         http.connection(stream, came, stop).await;
-                        drop(turn);
+                        drop((turn, share));
                     });
                 }
                 (_, Err(error)) => {
@@ -202,6 +226,14 @@ impl Http {
                 (Err(_), _) => return,
             }
         }
+    }
+
+    /// What a connection of that address takes of its share; `None` when that is used up.
+    fn share(&self, address: IpAddr) -> Option<Option<Turn<IpAddr>>> {
+        if self.proxies.trusts(address.to_canonical()) {
+            return Some(None);
+        }
+        self.shares.take(address_key(address)).map(Some)
     }
 
     async fn connection(&self, stream: TcpStream, came: Came, stop: CancellationToken) {

@@ -1,9 +1,10 @@
-//! [`LiveSessions`]: the logins of people that last, and their end when the one they hang on may no more.
+//! [`LiveSessions`]: the logins of people that last, and the ways that devices have to each other, and their end when
+//! what they hang on may no more.
 //!
-//! A login is judged when it begins. This judges it again every few seconds, and at once when somebody says so, since
-//! users and hosts are changed through the API, by the schedulers and by other processes on the same database.
+//! Each is judged when it begins. This judges it again every few seconds, and at once when somebody says so, since
+//! users, hosts and devices are changed through the API, by the schedulers and by other processes on the same database.
 //!
-//! *Invariant:* what is decided here is only whether a login goes on; who it is was decided where it began.
+//! *Invariant:* what is decided here is only whether a login or a way goes on; who it is was decided where it began.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use tracing::warn;
 
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{AccountId, Device, DeviceId, Host, HostId, Timestamp, User, UserId};
+use crate::registry::model::{AccountId, Device, DeviceId, Host, HostId, User, UserId};
 
 mod judgement;
 
@@ -141,6 +142,38 @@ impl Hold {
     }
 }
 
+/// A stream through a forward tunnel: two devices of one account (openport contract section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Whose connection asked for it.
+    pub caller: DeviceId,
+    /// The one that it leads to; a device may reach itself.
+    pub target: DeviceId,
+}
+
+/// What is in the table.
+#[derive(Clone, Debug)]
+enum Kept {
+    Login(Hold),
+    Passage(Passage),
+}
+
+impl Kept {
+    const fn login(&self) -> Option<&Hold> {
+        match self {
+            Self::Login(hold) => Some(hold),
+            Self::Passage(_) => None,
+        }
+    }
+
+    const fn passage(&self) -> Option<Passage> {
+        match self {
+            Self::Login(_) => None,
+            Self::Passage(passage) => Some(*passage),
+        }
+    }
+}
+
 /// The table. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct LiveSessions(Arc<Shared>);
@@ -154,7 +187,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Entry {
-    hold: Hold,
+    kept: Kept,
     end: Arc<End>,
 }
 
@@ -164,7 +197,7 @@ struct End {
     token: CancellationToken,
 }
 
-/// A login in the table; dropping it takes it out.
+/// A login or a passage in the table; dropping it takes it out.
 #[derive(Debug)]
 pub struct LiveSession {
     number: u64,
@@ -173,7 +206,7 @@ pub struct LiveSession {
 }
 
 impl LiveSession {
-    /// Waits until the login may not go on, and tells why.
+    /// Waits until it may not go on, and tells why.
     pub async fn ended(&self) -> &'static str {
         self.end.token.cancelled().await;
         self.reason().unwrap_or("ended")
@@ -196,10 +229,20 @@ impl LiveSessions {
     /// Puts a login into the table.
     #[must_use]
     pub fn register(&self, hold: Hold) -> LiveSession {
+        self.keep(Kept::Login(hold))
+    }
+
+    /// Puts a stream between two devices into the table.
+    #[must_use]
+    pub fn register_passage(&self, passage: Passage) -> LiveSession {
+        self.keep(Kept::Passage(passage))
+    }
+
+    fn keep(&self, kept: Kept) -> LiveSession {
         let number = self.0.last.fetch_add(1, Ordering::Relaxed);
         let end = Arc::new(End::default());
         let entry = Entry {
-            hold,
+            kept,
             end: end.clone(),
         };
         lock(&self.0.table).insert(number, entry);
@@ -210,7 +253,7 @@ impl LiveSessions {
         }
     }
 
-    /// Somebody was changed: judges all logins at once.
+    /// Somebody or something was changed: judges all at once.
     pub fn look(&self) {
         self.0.look.notify_one();
     }
@@ -232,26 +275,54 @@ impl LiveSessions {
     }
 
     async fn judge_all(&self, registry: &Registry) -> Result<(), RegistryError> {
-        let holds: Vec<(u64, Hold)> = lock(&self.0.table)
+        let all: Vec<(u64, Kept)> = lock(&self.0.table)
             .iter()
-            .map(|(number, entry)| (*number, entry.hold.clone()))
+            .map(|(number, entry)| (*number, entry.kept.clone()))
             .collect();
-        if holds.is_empty() {
+        if all.is_empty() {
             return Ok(());
         }
-        let known = Known::of(registry, holds.iter().map(|(_, hold)| hold)).await?;
-        for (number, hold) in holds {
-            if let Some(reason) = known.judge(&hold, Timestamp::now()) {
-                self.end(number, reason);
+        let logins = all.iter().filter_map(|(_, kept)| kept.login());
+        let passages = all.iter().filter_map(|(_, kept)| kept.passage());
+        let known = Known::of(registry, logins, passages).await?;
+        for (number, kept) in &all {
+            if let Some(reason) = known.judge_kept(kept) {
+                self.end(*number, reason);
             }
         }
         Ok(())
     }
 
-    /// How many there are.
+    /// Judges one that has just been put into the table, and ends it if it may not go on: until it was there, a change
+    /// of what it hangs on ended nothing. Tells why it ended, if it did.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; then it goes on, and is judged with the others.
+    pub async fn judge(
+        &self,
+        registry: &Registry,
+        live: &LiveSession,
+    ) -> Result<Option<&'static str>, RegistryError> {
+        let kept = {
+            let table = lock(&self.0.table);
+            table.get(&live.number).map(|entry| entry.kept.clone())
+        };
+        if let Some(kept) = kept {
+            let (login, passage) = (kept.login().into_iter(), kept.passage().into_iter());
+            let known = Known::of(registry, login, passage).await?;
+            if let Some(reason) = known.judge_kept(&kept) {
+                self.end(live.number, reason);
+            }
+        }
+        Ok(live.reason())
+    }
+
+    /// How many logins there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        lock(&self.0.table).len()
+        let table = lock(&self.0.table);
+        let logins = table.values().filter_map(|entry| entry.kept.login());
+        logins.count()
     }
 
     /// Ends all of them.
@@ -301,8 +372,13 @@ mod tests {
         table.end(first.number, "later");
         assert_eq!(first.ended().await, "why");
         assert_eq!(second.reason(), None);
-        drop(first);
-        drop(second);
+        let device = DeviceId(uuid::Uuid::from_u128(2));
+        let passage = table.register_passage(Passage {
+            caller: device,
+            target: device,
+        });
+        assert_eq!(table.count(), 2, "logins");
+        drop((first, second, passage));
         assert!(lock(&table.0.table).is_empty());
     }
 }

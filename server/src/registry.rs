@@ -76,6 +76,7 @@ use tokio::task::JoinSet;
 
 use crate::master_key::{Candidates, KeyFile};
 pub use clients::{ClientIdentity, Linked, NewClient};
+pub use device_changes::Meant;
 pub use device_forwards::MAX_FORWARDS;
 use error::{Attempt as _, RegistryError};
 pub use host_changes::HostsOf;

@@ -24,7 +24,6 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::get;
 use futures::SinkExt as _;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,7 +31,8 @@ use tracing::{debug, info, warn};
 
 use crate::api::Peer;
 use crate::forward::PublicPorts;
-use crate::rate_limit::RateLimiter;
+use crate::proxy::turns::{Limits, Turns};
+use crate::rate_limit::{RateLimiter, address_key};
 use crate::registry::Registry;
 use crate::registry::model::{Device, Forward, Standing};
 use crate::tunnels::Tunnels;
@@ -47,8 +47,11 @@ use link::Link;
 
 /// How long a client may take to say which session it has.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
-/// WebSockets that have not said yet which session they have.
-const MAX_GREETINGS: usize = 512;
+/// WebSockets that have not said yet which session they have: of one address (of IPv6: of one /64), and in all.
+const GREETINGS: Limits = Limits {
+    each: 384,
+    all: 512,
+};
 /// Wrong pairs of port and token a minute from one address.
 const WRONG_PAIRS_PER_MINUTE: u32 = 30;
 /// Longest message of a client, in bytes. The contract has 7 + 4096; there is no harm in a few more.
@@ -84,7 +87,7 @@ pub struct WebSockets(Arc<Shared>);
 
 struct Shared {
     parts: WebSocketParts,
-    greetings: Arc<Semaphore>,
+    greetings: Turns<IpAddr>,
     wrong_pairs: RateLimiter<IpAddr>,
     tasks: TaskTracker,
 }
@@ -95,7 +98,7 @@ impl WebSockets {
     pub fn new(parts: WebSocketParts) -> Self {
         Self(Arc::new(Shared {
             parts,
-            greetings: Arc::new(Semaphore::new(MAX_GREETINGS)),
+            greetings: Turns::new(GREETINGS),
             wrong_pairs: RateLimiter::new(),
             tasks: TaskTracker::new(),
         }))
@@ -116,9 +119,9 @@ impl WebSockets {
     }
 
     async fn serve(self, mut socket: WebSocket, peer: Peer, client: String) {
-        let greeted = match self.0.greetings.clone().try_acquire_owned() {
-            Ok(_permit) => self.greet(&mut socket, peer).await,
-            Err(_) => Err((close_code::AGAIN, "too many at once")),
+        let greeted = match self.0.greetings.take(address_key(peer.0.ip())) {
+            Some(_turn) => self.greet(&mut socket, peer).await,
+            None => Err((close_code::AGAIN, "too many at once")),
         };
         match greeted {
             Ok((device, forward)) => {
@@ -144,7 +147,7 @@ impl WebSockets {
             _ => None,
         };
         let greeting = greeting.ok_or(REFUSED)?;
-        let source = peer.0.ip();
+        let source = address_key(peer.0.ip());
         let Shared {
             parts, wrong_pairs, ..
         } = self.0.as_ref();

@@ -58,6 +58,7 @@ mod the_document_of_the_api_holds;
 mod the_operators_program_does_its_work;
 mod the_scripts_of_the_entrances_end_as_documented;
 mod the_tunnel_comes_back;
+mod what_an_operator_types_is_one_line_of_the_log;
 mod what_operators_do_is_noted_and_recorded;
 mod work_on_a_host_survives_a_restart;
 mod wrong_credentials_get_the_documented_words;

@@ -3,6 +3,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use harness::{Api, KeyPair, Running, Ssh, eventually, free_port, run};
+use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -133,6 +134,28 @@ fn sessions_end_when_their_device_moves_to_another_account() {
     station.device.assert_alive();
     let done = station.by_name("mover").run("true");
     assert_ne!(done.code, 0, "{done:?}");
+}
+
+#[test]
+fn a_session_does_not_begin_while_its_device_moves() {
+    let station = Station::with_device("slow");
+    // The device's sshd takes the connection, and says nothing until the device is gone.
+    let sshd = station.device.sshd().process();
+    sshd.signal(Signal::SIGSTOP);
+    let marker = station.folder().join("marker");
+    let line = format!("touch {}", marker.display());
+    let by_name = station.by_name("slow");
+    let mut session = start(&by_name, &[&line], "late", station.folder());
+    eventually("the operator is logged in", || {
+        station.server.log().contains("operator logged in")
+    });
+    move_away(&station);
+    sshd.signal(Signal::SIGCONT);
+    eventually("the session ended", || session.ended().is_some());
+    let said = session.log();
+    assert!(said.contains("device was moved"), "{said}");
+    assert!(!marker.exists(), "nothing ran on it");
+    assert_eq!(endings(&station), [Value::Null; 0]);
 }
 
 #[test]

@@ -130,7 +130,7 @@ async fn set_state(
 ) -> Result<String, AdminError> {
     let (account, device) = which.find(registry).await?;
     registry
-        .set_state(device.id, state)
+        .set_state(&device, state)
         .await
         .map_err(|error| AdminError::new(format!("change device `{}`", device.name), error))?;
     let (kind, done) = match state {

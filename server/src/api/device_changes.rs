@@ -54,7 +54,7 @@ impl Api {
         state: DeviceState,
         actor: Actor<'_>,
     ) -> Result<bool, RegistryError> {
-        if !self.registry().set_state(device.id, state).await? {
+        if !self.registry().set_state(device, state).await? {
             return Ok(false);
         }
         match state {
@@ -78,7 +78,7 @@ impl Api {
         name: &str,
         actor: Actor<'_>,
     ) -> Result<(), RenameError> {
-        self.registry().rename_device(device.id, name).await?;
+        self.registry().rename_device(device, name).await?;
         let metadata = json!({"old_name": device.name, "new_name": name});
         self.record_change(device, "device.renamed", actor, metadata)
             .await;
@@ -97,7 +97,7 @@ impl Api {
         actor: Actor<'_>,
     ) -> Result<(), SetKeyError> {
         let same_key = device.public_key.as_ref() == Some(&key);
-        self.registry().set_device_key(device.id, key).await?;
+        self.registry().set_device_key(device, key).await?;
         if !same_key {
             self.cut_device(device, Cut::Rekeyed).await;
             let metadata = json!({"name": device.name});
@@ -118,7 +118,7 @@ impl Api {
         actor: Actor<'_>,
     ) -> Result<bool, RegistryError> {
         let registry = self.registry();
-        if !registry.set_max_connections(device.id, per_minute).await? {
+        if !registry.set_max_connections(device, per_minute).await? {
             return Ok(false);
         }
         self.ports().change(device.id, |rules| {
@@ -142,7 +142,7 @@ impl Api {
         actor: Actor<'_>,
     ) -> Result<bool, RegistryError> {
         let registry = self.registry();
-        if !registry.set_ip_link_protection(device.id, protect).await? {
+        if !registry.set_ip_link_protection(device, protect).await? {
             return Ok(false);
         }
         self.ports()

@@ -94,7 +94,8 @@ impl TrustedProxies {
         visitor
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether that is one of them.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 }

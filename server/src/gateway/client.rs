@@ -12,10 +12,12 @@ use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
+use super::Shared;
 use super::backlog::{Room, backlog, beside};
 use super::device::DeviceLink;
 use super::login;
 use super::relay;
+use crate::live_sessions::{LiveSession, Passage};
 use crate::registry::model::{Device, DeviceId, Forward};
 use crate::tunnels::{ForwardTarget, Hold, OpenError, Stream, TargetPort, Way};
 
@@ -170,9 +172,18 @@ impl Client {
             };
             match link.open_stream(device, &forward).await {
                 Ok(stream) => {
+                    let passage = Passage {
+                        caller: link.device(),
+                        target: device,
+                    };
+                    let Some(live) = link.hold_on_to(passage).await else {
+                        reply.reject(prohibited).await;
+                        return;
+                    };
                     reply.accept().await;
                     let through = (stream, waiting);
-                    link.relay(channel, through, device, &forward).await;
+                    link.relay(channel, through, &forward, (passage, live))
+                        .await;
                 }
                 Err(OpenError::RecordingDemanded) => reply.reject(prohibited).await,
                 Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
@@ -227,19 +238,42 @@ impl DeviceLink {
         opened.inspect_err(|error| debug!(port = forward.public_port, %error, "port not reached"))
     }
 
+    /// Binds a stream to both devices as they were found, if they still are.
+    async fn hold_on_to(&self, passage: Passage) -> Option<LiveSession> {
+        let Shared { live, registry, .. } = &**self.shared();
+        let held = live.register_passage(passage);
+        match live.judge(registry, &held).await {
+            Ok(None) => Some(held),
+            Ok(Some(reason)) => {
+                info!(device = %self.name(), reason, "forward tunnel refused");
+                None
+            }
+            Err(error) => {
+                warn!(%error, "look up devices of forward tunnel once more");
+                None
+            }
+        }
+    }
+
+    /// Carries until either side ends, or one of the two devices leaves the account of the other.
     async fn relay(
         &self,
         channel: Channel<Msg>,
         (stream, waiting): (Stream, Room),
-        device: DeviceId,
         forward: &Forward,
+        (passage, live): (Passage, LiveSession),
     ) {
         let traffic = self.shared().ports.traffic();
-        let counter = traffic.counter(device, forward.id);
+        let counter = traffic.counter(passage.target, forward.id);
         let (read, write) = channel.split();
         let (pump, backlog) = backlog(read, &waiting);
         let carry = async {
-            relay::carry(stream, backlog, &write, &*counter).await;
+            tokio::select! {
+                () = relay::carry(stream, backlog, &write, &*counter) => {}
+                reason = live.ended() => {
+                    info!(device = %self.name(), port = forward.public_port, reason, "forward tunnel cut");
+                }
+            }
             // The client may be gone already.
             write.close().await.unwrap_or_default();
         };

@@ -25,7 +25,7 @@ use super::socket::Life;
 use crate::live_sessions::Hold as LoginHold;
 use crate::presence;
 use crate::registry::model::{Device, User};
-use crate::tunnels::Hold;
+use crate::tunnels::{Carrier as _, Hold};
 
 mod authentication;
 mod hosts;
@@ -230,11 +230,14 @@ impl Handler for Connection {
                     registry, tunnels, ..
                 } = &*self.shared;
                 presence::learn_recording(registry, tunnels, device.id).await;
+                if let Err(cut) = link.look_again().await {
+                    link.cut(cut);
+                }
                 self.phase = Phase::Device(Client::new(link, hold));
             }
             Some(Accepted::Operator(entry)) => {
                 let OperatorEntry { user, hold, name } = *entry;
-                info!(user = %user.username, device = %name, "operator logged in");
+                info!(user = %user.username, device = name, "operator logged in");
                 self.enter(user, Goal::Device(name), hold, session);
             }
             Some(Accepted::Host(login)) => {

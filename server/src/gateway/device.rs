@@ -90,7 +90,7 @@ impl DeviceLink {
                 .tunnels
                 .register(device.id, Arc::new(link.clone()), peer, hold);
         link.generation.get_or_init(|| generation);
-        info!(device = %link.name, generation, client = %link.client, "device connected");
+        info!(device = %link.name, generation, client = link.client, "device connected");
         link.shared.tasks.spawn(link.clone().watch());
         link
     }

@@ -169,7 +169,7 @@ impl OperatorLogin {
         let (target, stream, audited) = match self.reach_jump(&jump_name(&host), port).await {
             Ok(found) => found,
             Err(Unreached { reason, .. }) => {
-                info!(device = %host, port, user = %self.user.username, reason, "jump refused");
+                info!(device = host, port, user = %self.user.username, reason, "jump refused");
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
                 return;
             }

@@ -25,6 +25,8 @@ impl Hosts {
             Some(id) => self.registry.device(id).await?,
             None => None,
         };
+        // One that has moved is nobody's host here any more.
+        let device = device.filter(|device| device.account == host.account);
         let device =
             device.ok_or_else(|| Failure::new("host_action_failed", "the device is gone"))?;
         match task.kind {
@@ -61,7 +63,7 @@ impl Hosts {
         let seen = || json!({ "container": "", "device": device.name });
         let happening = Happening::info("runtime.validating", checking).with(seen());
         self.note(task, host, happening).await;
-        self.registry.set_wanted(device.id, Wanted::Open).await?;
+        self.registry.set_wanted(device, Wanted::Open).await?;
         self.tunnels.wanted_open(device.id);
         if !self.tunnels.wait_open(device.id, TUNNEL_PATIENCE).await {
             let message = format!(
@@ -91,7 +93,7 @@ impl Hosts {
     }
 
     async fn stop(&self, device: &Device) -> Result<HostStatus, Failure> {
-        self.registry.set_wanted(device.id, Wanted::Closed).await?;
+        self.registry.set_wanted(device, Wanted::Closed).await?;
         if self.tunnels.cut(device.id, Cut::Closed).await {
             Ok(HostStatus::Stopped)
         } else {
@@ -108,7 +110,7 @@ impl Hosts {
             Failure::new("host_action_failed", "no new entry password could be made")
         })?;
         self.registry.set_entry_password(host.id, hash).await?;
-        let renewed = self.registry.renew_forwards(device.id).await;
+        let renewed = self.registry.renew_forwards(device).await;
         renewed.map_err(|error| match error {
             ForwardError::Registry(error) => error.into(),
             other => Failure::new("host_action_failed", format!("new public ports: {other}")),

@@ -1,11 +1,11 @@
-//! Whether a login goes on, by what the registry says now.
+//! Whether a login or a way between devices goes on, by what the registry says now.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use moorline_protocol::operator::DeviceState;
 
-use super::{DeviceHold, Hold};
+use super::{DeviceHold, Hold, Kept, Passage};
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
 use crate::registry::model::{
@@ -27,6 +27,7 @@ impl Known {
     pub(super) async fn of(
         registry: &Registry,
         holds: impl Iterator<Item = &Hold> + Clone,
+        passages: impl Iterator<Item = Passage>,
     ) -> Result<Self, RegistryError> {
         let keyed = holds.clone().filter(|hold| hold.key.is_some());
         let keyed = once_each(keyed.map(|hold| hold.user));
@@ -36,7 +37,9 @@ impl Known {
                 .clone()
                 .filter_map(|hold| Some(hold.host.as_ref()?.id)),
         );
-        let devices = once_each(holds.filter_map(|hold| Some(hold.device?.id)));
+        let on_devices = holds.filter_map(|hold| Some(hold.device?.id));
+        let between = passages.flat_map(|passage| [passage.caller, passage.target]);
+        let devices = once_each(on_devices.chain(between));
         let users = registry.users_by_id(&users).await?;
         let hosts = registry.hosts_by_id(&hosts).await?;
         Ok(Self {
@@ -52,8 +55,16 @@ impl Known {
         })
     }
 
+    /// Why what is in the table may not go on now, if so.
+    pub(super) fn judge_kept(&self, kept: &Kept) -> Option<&'static str> {
+        match kept {
+            Kept::Login(hold) => self.judge(hold, Timestamp::now()),
+            Kept::Passage(passage) => self.judge_passage(*passage),
+        }
+    }
+
     /// Why a login may not go on at `now`, if so.
-    pub(super) fn judge(&self, hold: &Hold, now: Timestamp) -> Option<&'static str> {
+    fn judge(&self, hold: &Hold, now: Timestamp) -> Option<&'static str> {
         self.judge_user(hold, now)
             .or_else(|| self.judge_host(hold))
             .or_else(|| self.judge_device(hold.device?))
@@ -100,10 +111,29 @@ impl Known {
         match self.devices.get(&hold.id) {
             None => Some("device was deleted"),
             Some((account, _)) if *account != hold.account => Some("device was moved"),
-            Some((_, DeviceState::Active)) => None,
-            Some((_, DeviceState::Blocked)) => Some("device was blocked"),
-            Some((_, DeviceState::Inactive)) => Some("device is inactive"),
+            Some((_, state)) => judge_state(*state),
         }
+    }
+
+    /// Why a stream between two devices may not go on, if so: both are to be in service, and in one account.
+    fn judge_passage(&self, passage: Passage) -> Option<&'static str> {
+        let [caller, target] =
+            [passage.caller, passage.target].map(|device| self.devices.get(&device));
+        let (Some((from, caller)), Some((to, target))) = (caller, target) else {
+            return Some("device was deleted");
+        };
+        if from != to {
+            return Some("device was moved");
+        }
+        judge_state(*caller).or_else(|| judge_state(*target))
+    }
+}
+
+const fn judge_state(state: DeviceState) -> Option<&'static str> {
+    match state {
+        DeviceState::Active => None,
+        DeviceState::Blocked => Some("device was blocked"),
+        DeviceState::Inactive => Some("device is inactive"),
     }
 }
 
@@ -248,6 +278,32 @@ mod tests {
         assert_eq!(by("SHA256:other"), Some("key was removed"));
         let operators = Hold::on_key_of(&user(), "SHA256:other".into());
         assert_eq!(known.judge(&operators, NOW), Some("key was removed"));
+    }
+
+    #[test]
+    fn a_device_that_goes_ends_the_ways_to_it_and_from_it() {
+        let [caller, target] = [3, 4].map(|number| DeviceId(uuid::Uuid::from_u128(number)));
+        let judged = |from: (i64, DeviceState), to: (i64, DeviceState)| {
+            let found = [(caller, from), (target, to)];
+            let found = found.map(|(id, (account, state))| (id, (AccountId(account), state)));
+            let known = Known {
+                devices: HashMap::from(found),
+                ..Known::default()
+            };
+            known.judge_passage(Passage { caller, target })
+        };
+        let own = (1, DeviceState::Active);
+        assert_eq!(judged(own, own), None);
+        let moved = (2, DeviceState::Active);
+        assert_eq!(judged(moved, moved), None, "together");
+        assert_eq!(judged(own, moved), Some("device was moved"));
+        assert_eq!(judged(moved, own), Some("device was moved"));
+        let blocked = (1, DeviceState::Blocked);
+        assert_eq!(judged(blocked, own), Some("device was blocked"));
+        assert_eq!(judged(own, blocked), Some("device was blocked"));
+        let nothing = Known::default();
+        let gone = nothing.judge_passage(Passage { caller, target });
+        assert_eq!(gone, Some("device was deleted"));
     }
 
     #[test]

@@ -2,13 +2,50 @@
 
 use moorline_protocol::operator::DeviceState;
 use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ColumnTrait as _, Condition, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
+};
 
 use super::entity::{device, forward};
 use super::error::{Attempt as _, RegistryError, RenameError, SetKeyError};
-use super::model::{AccountId, DeviceId, PolicyChange, PublicKey, Wanted};
+use super::model::{AccountId, Device, DeviceId, PolicyChange, PublicKey, Wanted};
 use super::{Registry, folded};
 use crate::random;
+
+/// The device that a change is meant for. One that was found in an account is meant as long as it is there: what was
+/// allowed in an account does nothing in the next one.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant {
+    id: DeviceId,
+    account: Option<AccountId>,
+}
+
+impl From<DeviceId> for Meant {
+    /// Wherever it is.
+    fn from(id: DeviceId) -> Self {
+        Self { id, account: None }
+    }
+}
+
+impl From<&Device> for Meant {
+    /// In the account that it was found in.
+    fn from(device: &Device) -> Self {
+        Self {
+            id: device.id,
+            account: Some(device.account),
+        }
+    }
+}
+
+impl Meant {
+    /// Picks its row.
+    pub(super) fn condition(self) -> Condition {
+        let account = self.account.map(|account| account.0);
+        Condition::all()
+            .add(device::Column::Id.eq(self.id.0))
+            .add_option(account.map(|account| device::Column::AccountId.eq(account)))
+    }
+}
 
 impl Registry {
     /// Removes a device; its key, ports and name are free again, its serial number is not. False when the account has
@@ -55,9 +92,13 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn set_wanted(&self, id: DeviceId, wanted: Wanted) -> Result<bool, RegistryError> {
+    pub async fn set_wanted(
+        &self,
+        device: impl Into<Meant>,
+        wanted: Wanted,
+    ) -> Result<bool, RegistryError> {
         let value = Expr::value(wanted.as_str());
-        self.change(id, [(device::Column::Wanted, value)]).await
+        self.change(device, [(device::Column::Wanted, value)]).await
     }
 
     /// Sets whether the tunnel is kept while the device does not answer.
@@ -66,11 +107,11 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn set_allow_clientless(
         &self,
-        id: DeviceId,
+        device: impl Into<Meant>,
         allow: bool,
     ) -> Result<bool, RegistryError> {
         let value = Expr::value(allow);
-        self.change(id, [(device::Column::AllowClientless, value)])
+        self.change(device, [(device::Column::AllowClientless, value)])
             .await
     }
 
@@ -80,11 +121,11 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn set_max_connections(
         &self,
-        id: DeviceId,
+        device: impl Into<Meant>,
         per_minute: u32,
     ) -> Result<bool, RegistryError> {
         let value = Expr::value(i32::try_from(per_minute).unwrap_or(i32::MAX));
-        self.change(id, [(device::Column::MaxConnectionsPerMinute, value)])
+        self.change(device, [(device::Column::MaxConnectionsPerMinute, value)])
             .await
     }
 
@@ -95,12 +136,12 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn set_ip_link_protection(
         &self,
-        id: DeviceId,
+        device: impl Into<Meant>,
         protect: bool,
     ) -> Result<bool, RegistryError> {
         let transaction = self.store.begin().await?;
         let found = device::Entity::find()
-            .filter(device::Column::Id.eq(id.0))
+            .filter(device.into().condition())
             .one(&transaction)
             .await
             .attempt("read device")?;
@@ -124,9 +165,13 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn set_state(&self, id: DeviceId, state: DeviceState) -> Result<bool, RegistryError> {
+    pub async fn set_state(
+        &self,
+        device: impl Into<Meant>,
+        state: DeviceState,
+    ) -> Result<bool, RegistryError> {
         let value = Expr::value(state.as_str());
-        self.change(id, [(device::Column::State, value)]).await
+        self.change(device, [(device::Column::State, value)]).await
     }
 
     /// Changes what may be done with its sessions.
@@ -135,7 +180,7 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn set_device_policy(
         &self,
-        id: DeviceId,
+        device: impl Into<Meant>,
         change: PolicyChange,
     ) -> Result<bool, RegistryError> {
         let columns = [
@@ -148,19 +193,23 @@ impl Registry {
         let named = columns
             .into_iter()
             .filter_map(|(column, value)| Some((column, Expr::value(value?))));
-        self.change(id, named).await
+        self.change(device, named).await
     }
 
     /// Renames a device.
     ///
     /// # Errors
     /// [`RenameError`].
-    pub async fn rename_device(&self, id: DeviceId, name: &str) -> Result<(), RenameError> {
+    pub async fn rename_device(
+        &self,
+        device: impl Into<Meant>,
+        name: &str,
+    ) -> Result<(), RenameError> {
         let columns = [
             (device::Column::Name, Expr::value(name)),
             (device::Column::NameFolded, Expr::value(folded(name))),
         ];
-        match self.change(id, columns).await {
+        match self.change(device, columns).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(RenameError::UnknownDevice),
             Err(error) if error.unique_violation().is_some() => Err(RenameError::NameTaken),
@@ -172,7 +221,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`SetKeyError`].
-    pub async fn set_device_key(&self, id: DeviceId, key: PublicKey) -> Result<(), SetKeyError> {
+    pub async fn set_device_key(
+        &self,
+        device: impl Into<Meant>,
+        key: PublicKey,
+    ) -> Result<(), SetKeyError> {
         let columns = [
             (device::Column::PublicKey, Expr::value(key.canonical)),
             (device::Column::PublicKeyComment, Expr::value(key.comment)),
@@ -181,7 +234,7 @@ impl Registry {
                 Expr::value(key.fingerprint),
             ),
         ];
-        match self.change(id, columns).await {
+        match self.change(device, columns).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(SetKeyError::UnknownDevice),
             Err(error) if error.unique_violation().is_some() => Err(SetKeyError::InUse),
@@ -228,7 +281,7 @@ impl Registry {
 
     async fn change(
         &self,
-        id: DeviceId,
+        device: impl Into<Meant>,
         columns: impl IntoIterator<Item = (device::Column, SimpleExpr)>,
     ) -> Result<bool, RegistryError> {
         let mut update = device::Entity::update_many();
@@ -236,7 +289,7 @@ impl Registry {
             update = update.col_expr(column, value);
         }
         let done = update
-            .filter(device::Column::Id.eq(id.0))
+            .filter(device.into().condition())
             .exec(&self.store.write)
             .await
             .attempt("change device")?;

@@ -6,9 +6,10 @@ use sea_orm::{ActiveValue, ColumnTrait as _, DatabaseTransaction, EntityTrait as
 use sea_orm::{QueryFilter as _, QuerySelect as _};
 
 use super::Registry;
+use super::device_changes::Meant;
 use super::entity::{device, forward, node};
 use super::error::{AddForwardError, Attempt as _, RegistryError};
-use super::model::{DeviceId, Forward, ForwardId, ForwardKind, Node, NodeStatus, Timestamp};
+use super::model::{Forward, ForwardId, ForwardKind, Node, NodeStatus, Timestamp};
 use crate::random;
 
 /// Forwards of one device, those of its Openport clients included (openport contract section 5).
@@ -24,13 +25,14 @@ impl Registry {
     /// [`AddForwardError`].
     pub async fn add_forward(
         &self,
-        id: DeviceId,
+        device: impl Into<Meant>,
         device_port: u16,
         kind: ForwardKind,
     ) -> Result<(Forward, bool), AddForwardError> {
+        let device = device.into();
         let mut tries = 1;
         loop {
-            match self.find_or_make(id, device_port, kind).await {
+            match self.find_or_make(device, device_port, kind).await {
                 Err(AddForwardError::Registry(error)) if error.is_about_rows() && tries < TRIES => {
                     self.store.with_ports(|ports| ports.forget());
                     tries += 1;
@@ -47,12 +49,12 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn remove_forward(
         &self,
-        id: DeviceId,
+        device: impl Into<Meant>,
         forward: ForwardId,
     ) -> Result<bool, RegistryError> {
         const ATTEMPT: &str = "delete forward";
         let transaction = self.store.begin().await?;
-        let Some(device) = locked(&transaction, id).await? else {
+        let Some(device) = locked(&transaction, device.into()).await? else {
             return Ok(false);
         };
         let found = forward::Entity::find_by_id(forward.0)
@@ -78,12 +80,12 @@ impl Registry {
 
     async fn find_or_make(
         &self,
-        id: DeviceId,
+        device: Meant,
         device_port: u16,
         kind: ForwardKind,
     ) -> Result<(Forward, bool), AddForwardError> {
         let transaction = self.store.begin().await?;
-        let device = locked(&transaction, id)
+        let device = locked(&transaction, device)
             .await?
             .ok_or(AddForwardError::UnknownDevice)?;
         let forwards = forward::Entity::find()
@@ -125,10 +127,10 @@ impl Registry {
 /// The device, kept from changing until the end of the transaction.
 async fn locked(
     transaction: &DatabaseTransaction,
-    id: DeviceId,
+    device: Meant,
 ) -> Result<Option<device::Model>, RegistryError> {
     device::Entity::find()
-        .filter(device::Column::Id.eq(id.0))
+        .filter(device.condition())
         .lock_exclusive()
         .one(transaction)
         .await

@@ -7,9 +7,10 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilt
 use sea_orm::{QueryOrder as _, QuerySelect as _};
 
 use super::Registry;
+use super::device_changes::Meant;
 use super::entity::{device, forward, node};
 use super::error::{Attempt as _, ForwardError, RegistryError};
-use super::model::{DeviceId, Node, NodeStatus};
+use super::model::{Node, NodeStatus};
 use crate::random;
 
 /// How often it is tried when another process took a port meanwhile.
@@ -24,11 +25,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`ForwardError`]; then everything is as it was.
-    pub async fn renew_forwards(&self, id: DeviceId) -> Result<(), ForwardError> {
+    pub async fn renew_forwards(&self, device: impl Into<Meant>) -> Result<(), ForwardError> {
+        let device = device.into();
         let mut tries = 1;
         loop {
             let mut taken: Vec<Place> = Vec::new();
-            match self.try_renew(id, &mut taken).await {
+            match self.try_renew(device, &mut taken).await {
                 Ok(freed) => {
                     self.release(&freed);
                     return Ok(());
@@ -47,12 +49,12 @@ impl Registry {
 
     async fn try_renew(
         &self,
-        id: DeviceId,
+        device: Meant,
         taken: &mut Vec<Place>,
     ) -> Result<Vec<Place>, ForwardError> {
         let transaction = self.store.begin().await?;
         let device = device::Entity::find()
-            .filter(device::Column::Id.eq(id.0))
+            .filter(device.condition())
             .lock_exclusive()
             .one(&transaction)
             .await

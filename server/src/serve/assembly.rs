@@ -111,11 +111,18 @@ pub(super) async fn assemble(
         router.clone(),
         names.clone(),
         config.http_connections,
+        config.trusted_proxies.clone(),
         grace,
     );
     let names = match (names, &config.names) {
         (Some(names), Some(own)) => Some(ServedNames {
-            http: Http::new(router, Some(names.clone()), own.connections, grace),
+            http: Http::new(
+                router,
+                Some(names.clone()),
+                own.connections,
+                config.trusted_proxies.clone(),
+                grace,
+            ),
             plain: listeners::of_names(config, own, &gateway.entry())?,
             secure: listeners::of_names_over_tls(config, own, https.as_ref(), &gateway.entry())?,
             names,

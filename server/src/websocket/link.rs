@@ -121,7 +121,7 @@ impl Link {
             .tunnels
             .register(self.device, carrier, peer.0, Hold::Sessions);
         self.generation.get_or_init(|| generation);
-        info!(device = %self.name, generation, client = %self.client, "device connected");
+        info!(device = %self.name, generation, client = self.client, "device connected");
         presence::learn_recording(&parts.registry, &parts.tunnels, self.device).await;
         if forward.kind == ForwardKind::Tcp {
             // The public port first: who sees the tunnel open may connect at once.
@@ -138,11 +138,27 @@ impl Link {
             public_port: forward.public_port,
             first: forward.first,
         };
-        let newest = parts.tunnels.open_forward(self.device, generation, open);
-        if !newest {
+        if !parts.tunnels.open_forward(self.device, generation, open) {
             self.end.get_or_init(|| Cut::Displaced);
+            return false;
         }
-        newest
+        self.look_again(forward).await
+    }
+
+    /// Whether its session may be up, once more: it may have been killed or taken away meanwhile, when there was
+    /// nothing to cut yet.
+    async fn look_again(&self, forward: &Forward) -> bool {
+        let found = self.sockets.0.parts.registry.device(self.device).await;
+        let Ok(found) = found.inspect_err(|error| warn!(%error, "look up device once more")) else {
+            return true;
+        };
+        let forwards = found.into_iter().flat_map(|device| device.forwards);
+        let mut sessions = forwards.filter(|one| one.id == forward.id);
+        let there = sessions.any(|one| !one.killed && one.public_port == self.public_port);
+        if !there {
+            self.end.get_or_init(|| Cut::Killed);
+        }
+        there
     }
 
     /// Reads until the tunnel is to end.

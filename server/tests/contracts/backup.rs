@@ -52,6 +52,7 @@ async fn backups_hold_on_postgresql() {
             failures::a_restore_that_fails_in_the_middle_changes_nothing,
             failures::a_damaged_dump_changes_nothing,
             failures::a_restore_that_is_killed_leaves_no_fresh_database,
+            failures::what_killed_restores_put_back_does_not_pile_up,
         ]
     );
     stories::the_password_is_not_asked_for(

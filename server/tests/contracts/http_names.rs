@@ -64,6 +64,7 @@ async fn tunnels_come_over_websocket() {
             websocket::a_device_that_is_blocked_is_cut_off_and_refused,
             websocket::a_demanded_recording_cuts_visitors_and_keeps_the_tunnel,
             websocket::half_closed_visitors_are_still_answered,
+            websocket::a_session_that_is_killed_while_its_port_opens_stays_down,
         ]
     );
     bed.stop().await;

@@ -55,6 +55,7 @@ mod backup;
 mod control;
 mod hosts;
 mod http_names;
+mod listener;
 mod openport;
 mod openport_client;
 mod operator;

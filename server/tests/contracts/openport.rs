@@ -2,6 +2,7 @@
 
 mod v2;
 mod v2_access;
+mod v2_borders;
 mod v2_conventions;
 mod v2_keys;
 mod v2_lists;
@@ -51,6 +52,8 @@ async fn v2_contract(bed: Bed) {
             v2_tunnels::bytes_are_counted_both_ways,
             v2_tunnels::settings_reach_open_ports_at_once,
             v2_tunnels::a_new_key_cuts_the_tunnel_and_keeps_the_port,
+            v2_borders::a_move_ends_the_ways_between_devices,
+            v2_borders::a_session_that_is_killed_while_its_port_opens_stays_down,
         ]
     );
 }

@@ -1,7 +1,7 @@
 //! Walks the Openport client protocol line by line: a whole server, real HTTP, SQLite and PostgreSQL.
 
 mod anonymous;
-mod client;
+pub(crate) mod client;
 mod conventions;
 mod isolation;
 mod kill;

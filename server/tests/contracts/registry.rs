@@ -64,6 +64,7 @@ async fn contract(place: Place) {
             sessions::times_of_coming_up_never_go_back,
             sessions::protection_makes_the_links_that_are_missing,
             borders::a_host_stays_behind_when_its_device_moves,
+            borders::what_was_allowed_in_one_account_does_nothing_in_the_next,
             borders::a_host_has_user_and_device_of_its_account,
             borders::a_password_is_changed_from_the_one_that_was_checked,
             borders::a_text_with_a_nul_names_nothing,

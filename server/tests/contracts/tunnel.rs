@@ -1,5 +1,6 @@
 //! Tunnels of real OpenSSH clients, and a device's service behind them.
 
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -79,22 +80,46 @@ impl Device {
 
     /// Begins to hold the tunnel.
     pub(crate) fn hold(&self, bed: &Bed) -> Held {
-        let forward = format!("{}:127.0.0.1:{}", self.port, self.service);
-        let child = Command::new("ssh")
-            .args(["-F", "none", "-N", "-T", "-o", "BatchMode=yes"])
-            .args(["-o", "StrictHostKeyChecking=no"])
-            .args(["-o", "UserKnownHostsFile=/dev/null"])
-            .args(["-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"])
-            .args(["-o", "ExitOnForwardFailure=yes"])
-            .arg("-i")
-            .arg(self.key_file())
-            .args(["-p", &ssh_port(bed).to_string(), "-R", &forward])
-            .arg(format!("{}@127.0.0.1", self.client_id))
+        self.hold_port(bed, self.port)
+    }
+
+    /// The same with another public port of the device.
+    pub(crate) fn hold_port(&self, bed: &Bed, port: u16) -> Held {
+        let forward = format!("{port}:127.0.0.1:{}", self.service);
+        let child = self
+            .ssh(bed, &["-N", "-o", "LogLevel=ERROR", "-R", &forward])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         Held(child)
+    }
+
+    /// Begins a forward tunnel to this public port, whose bytes go through the pipes of the client.
+    pub(crate) fn reach(&self, bed: &Bed, port: u16) -> Held {
+        let child = self
+            .ssh(bed, &["-W", &format!("localhost:{port}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Held(child)
+    }
+
+    fn ssh(&self, bed: &Bed, words: &[&str]) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-T", "-o", "BatchMode=yes"])
+            .args(["-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "IdentitiesOnly=yes"])
+            .args(["-o", "ExitOnForwardFailure=yes"])
+            .arg("-i")
+            .arg(self.key_file())
+            .args(["-p", &ssh_port(bed).to_string()])
+            .args(words)
+            .arg(format!("{}@127.0.0.1", self.client_id));
+        ssh
     }
 }
 
@@ -105,6 +130,24 @@ impl Held {
     /// Whether the client has ended by itself.
     pub(crate) fn ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
+    }
+}
+
+impl Held {
+    /// Sends these bytes through its pipes, and tells whether they came back.
+    pub(crate) fn echoes(&mut self, bytes: &[u8]) -> bool {
+        let mut back = vec![0; bytes.len()];
+        let sent = self.0.stdin.as_mut().unwrap().write_all(bytes);
+        let read = self.0.stdout.as_mut().unwrap().read_exact(&mut back);
+        sent.and(read).is_ok() && back == bytes
+    }
+
+    /// What the client complained of by its end.
+    pub(crate) fn complaint(mut self) -> String {
+        let mut said = String::new();
+        let mut stderr = self.0.stderr.take().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        said
     }
 }
 

@@ -115,7 +115,9 @@ pub(super) async fn change(
     if policy != PolicyChange::default() {
         set_policy(&api, &operator.0, &device, policy).await?;
     }
-    let device = api.registry().device(device.id).await?.ok_or(NOT_FOUND)?;
+    let device = api.registry().device(device.id).await?;
+    let device = device.filter(|device| device.account == operator.0.account);
+    let device = device.ok_or(NOT_FOUND)?;
     envelope(&api, &device).await
 }
 
@@ -125,7 +127,7 @@ async fn set_policy(
     device: &Device,
     change: PolicyChange,
 ) -> Result<(), Refusal> {
-    if !api.registry().set_device_policy(device.id, change).await? {
+    if !api.registry().set_device_policy(device, change).await? {
         return Err(NOT_FOUND);
     }
     api.ways_changed(device.id).await;

@@ -49,7 +49,7 @@ pub(super) async fn create(
         true => ForwardKind::Http,
         false => ForwardKind::Tcp,
     };
-    let added = api.registry().add_forward(device.id, new.device_port, kind);
+    let added = api.registry().add_forward(&device, new.device_port, kind);
     let (forward, made) = added.await.map_err(refusal)?;
     if made {
         let metadata = serde_json::json!({
@@ -96,7 +96,7 @@ pub(super) async fn remove(
         let text = "the first forward of a device cannot be removed";
         return Err(Refusal::conflict(text));
     }
-    if !api.registry().remove_forward(device.id, id).await? {
+    if !api.registry().remove_forward(&device, id).await? {
         return Err(NOT_FOUND);
     }
     api.tunnels().forwards_changed(device.id);

@@ -62,10 +62,12 @@ impl HostInfo {
 pub(super) async fn of(api: &Api, hosts: Vec<Host>) -> Result<Vec<HostInfo>, Refusal> {
     let mut shown = Vec::with_capacity(hosts.len());
     for host in hosts {
-        let name = match host.device {
-            Some(device) => api.registry().device(device).await?.map(|found| found.name),
+        let found = match host.device {
+            Some(device) => api.registry().device(device).await?,
             None => None,
         };
+        let own = found.filter(|device| device.account == host.account);
+        let name = own.map(|device| device.name);
         shown.push(HostInfo::new(host, name));
     }
     Ok(shown)

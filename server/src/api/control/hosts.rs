@@ -182,6 +182,7 @@ pub(super) async fn show(
         Some(id) => api.registry().device(id).await?,
         None => None,
     };
+    let device = device.filter(|device| device.account == host.account);
     let name = device.as_ref().map(|device| device.name.clone());
     let sheet = Sheet {
         bindings: bindings(&api, &host).await?,

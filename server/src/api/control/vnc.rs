@@ -172,6 +172,7 @@ async fn desktop_of(api: &Api, host: &Host) -> Result<Device, Refusal> {
         return Err(NOT_RUNNING);
     };
     let device = api.registry().device(device).await?;
+    let device = device.filter(|device| device.account == host.account);
     let device = device.ok_or(hosts::NOT_FOUND)?;
     if !device.forwards.iter().any(|one| one.device_port == PORT) {
         return Err(NO_VNC);

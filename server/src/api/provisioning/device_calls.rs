@@ -78,7 +78,7 @@ pub(super) async fn connect(api: &Api, arrival: Arrival) -> Result<Response<Body
     let target = api.target(&arrival, MODIFY).await?;
     arrival.fields()?;
     let device = target.in_service()?.device;
-    known(api.registry().set_wanted(device.id, Wanted::Open).await?)?;
+    known(api.registry().set_wanted(&device, Wanted::Open).await?)?;
     api.tunnels().wanted_open(device.id);
     if device.wanted == Wanted::Closed {
         record(api, &device, "device.opened").await;
@@ -95,7 +95,7 @@ pub(super) async fn disconnect(api: &Api, arrival: Arrival) -> Result<Response<B
     let target = api.target(&arrival, MODIFY).await?;
     arrival.fields()?;
     let device = target.device;
-    known(api.registry().set_wanted(device.id, Wanted::Closed).await?)?;
+    known(api.registry().set_wanted(&device, Wanted::Closed).await?)?;
     if device.wanted == Wanted::Open {
         record(api, &device, "device.closed").await;
     }
@@ -124,11 +124,7 @@ pub(super) async fn set_allow_clientless(
     let target = api.target(&arrival, MODIFY).await?;
     let allow = allow(arrival.fields()?)?;
     let device = target.in_service()?.device;
-    known(
-        api.registry()
-            .set_allow_clientless(device.id, allow)
-            .await?,
-    )?;
+    known(api.registry().set_allow_clientless(&device, allow).await?)?;
     // A tunnel that is up follows at once.
     api.tunnels().set_allow_clientless(device.id, allow);
     Ok(answer::ok())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moorline_protocol::operator::DeviceState;
 use russh::Disconnect;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -16,6 +17,24 @@ use crate::tunnels::Cut;
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl DeviceLink {
+    /// Looks once more whether the device may bring its tunnel: it may have been changed while it was logging in, when
+    /// there was nothing to cut yet.
+    pub(in crate::gateway) async fn look_again(&self) -> Result<(), Cut> {
+        let found = self.shared.registry.device(self.device).await;
+        let Ok(found) = found.inspect_err(|error| warn!(%error, "look up device once more")) else {
+            return Ok(());
+        };
+        let device = found.ok_or(Cut::Deleted)?;
+        if !self.is_by_key_of(&device) {
+            return Err(Cut::Rekeyed);
+        }
+        match device.state {
+            DeviceState::Active => Ok(()),
+            DeviceState::Blocked => Err(Cut::Blocked),
+            DeviceState::Inactive => Err(Cut::Inactive),
+        }
+    }
+
     pub(super) fn end(self: Arc<Self>, cut: Cut) {
         self.state().end.get_or_insert(cut.reason());
         let tasks = self.shared.tasks.clone();

@@ -5,8 +5,10 @@ use tracing::{debug, info, warn};
 use super::DeviceLink;
 use crate::forward::PublicForward;
 use crate::gateway::login::{Refusal, judge_state};
-use crate::registry::model::{ForwardKind, Wanted};
+use crate::registry::model::{Device, Forward, ForwardKind, Wanted};
 use crate::tunnels::OpenForward;
+
+const NOT_RESERVED: &str = "port is not reserved for this device";
 
 impl DeviceLink {
     /// Whether a forward was granted and not cancelled.
@@ -27,6 +29,46 @@ impl DeviceLink {
     }
 
     async fn grant(&self, address: &str, port: u32) -> Result<(), &'static str> {
+        let (device, forward) = self.wanted(port).await?;
+        let first = device
+            .forwards
+            .first()
+            .is_some_and(|first| first.id == forward.id);
+        let open = OpenForward {
+            id: forward.id,
+            device_port: forward.device_port,
+            bind_address: address.to_owned(),
+            public_port: forward.public_port,
+            first,
+        };
+        let public = PublicForward::of(&device, &forward);
+        let generation = self.generation();
+        self.state().open_ports.push(public.port);
+        self.open_public_port(public, forward.kind).await;
+        if !self
+            .shared
+            .tunnels
+            .open_forward(self.device, generation, open)
+        {
+            self.state()
+                .open_ports
+                .retain(|open| *open != forward.public_port);
+            self.shared.ports.close(forward.public_port, generation);
+            return Err("a newer tunnel has taken over");
+        }
+        // It may have been killed, closed or taken away meanwhile, when there was nothing to cut yet.
+        let still = self.wanted(port).await;
+        let still = still.and_then(|(_, now)| match now.id == forward.id {
+            true => Ok(()),
+            false => Err(NOT_RESERVED),
+        });
+        still.inspect_err(|_| self.cancel_forward(port))?;
+        debug!(device = %self.name, port, "forward open");
+        Ok(())
+    }
+
+    /// The forward of that public port, if it may be open now.
+    async fn wanted(&self, port: u32) -> Result<(Device, Forward), &'static str> {
         let device = self.shared.registry.device(self.device).await;
         let device = device.map_err(|error| {
             warn!(%error, "look up device for its forward");
@@ -46,38 +88,12 @@ impl DeviceLink {
             .find(|forward| {
                 u32::from(forward.public_port) == port && forward.node == self.shared.config.node
             })
-            .ok_or("port is not reserved for this device")?;
+            .cloned()
+            .ok_or(NOT_RESERVED)?;
         if forward.killed {
             return Err("session was killed");
         }
-        let first = device
-            .forwards
-            .first()
-            .is_some_and(|first| first.id == forward.id);
-        let open = OpenForward {
-            id: forward.id,
-            device_port: forward.device_port,
-            bind_address: address.to_owned(),
-            public_port: forward.public_port,
-            first,
-        };
-        let public = PublicForward::of(&device, forward);
-        let generation = self.generation();
-        self.state().open_ports.push(public.port);
-        self.open_public_port(public, forward.kind).await;
-        if !self
-            .shared
-            .tunnels
-            .open_forward(self.device, generation, open)
-        {
-            self.state()
-                .open_ports
-                .retain(|open| *open != forward.public_port);
-            self.shared.ports.close(forward.public_port, generation);
-            return Err("a newer tunnel has taken over");
-        }
-        debug!(device = %self.name, port, "forward open");
-        Ok(())
+        Ok((device, forward))
     }
 
     /// Listens on the public port before the tunnel counts as open: who sees it open may connect at once. What is

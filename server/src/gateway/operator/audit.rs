@@ -6,8 +6,9 @@
 use tracing::warn;
 use uuid::Uuid;
 
+use super::super::Shared;
 use super::OperatorLogin;
-use super::reach::Target;
+use super::reach::{NO_ANSWER, Target};
 use crate::gateway::tap::Tap;
 use crate::live_sessions::{Hold, LiveSession};
 use crate::recording::{Recorder, Recordings, Title};
@@ -73,6 +74,7 @@ impl Audited {
 impl OperatorLogin {
     /// Notes what begins, and begins its recording.
     pub(super) async fn begin(&self, target: &Target, way: WayIn) -> Result<Audited, String> {
+        let live = self.hold_on_to(target).await?;
         let id = Uuid::new_v4();
         let now = Timestamp::now();
         let recorded = way.is_recorded() && target.policy.recording_required;
@@ -105,14 +107,28 @@ impl OperatorLogin {
         }
         self.record(target, way.events().0).await;
         let tap = Tap::new(recorder);
-        let hold = Hold::on_device(&target.device, &self.user);
         Ok(Audited {
             id,
             way,
             recorded,
             tap,
-            live: self.shared.live.register(hold),
+            live,
         })
+    }
+
+    /// Binds what begins to the device as it was found. It may have gone to somebody else since: a device takes its time
+    /// to answer.
+    async fn hold_on_to(&self, target: &Target) -> Result<LiveSession, String> {
+        let Shared { live, registry, .. } = &*self.shared;
+        let held = live.register(Hold::on_device(&target.device, &self.user));
+        match live.judge(registry, &held).await {
+            Ok(None) => Ok(held),
+            Ok(Some(reason)) => Err(reason.to_owned()),
+            Err(error) => {
+                warn!(%error, "look up what is reached once more");
+                Err(NO_ANSWER.to_owned())
+            }
+        }
     }
 
     async fn recorder(

@@ -14,7 +14,7 @@ use crate::registry::model::{
 };
 use crate::tunnels::{ForwardTarget, OpenError, Recording, Stream, TargetPort, Way};
 
-const NO_ANSWER: &str = "registry does not answer";
+pub(super) const NO_ANSWER: &str = "registry does not answer";
 
 /// What is reached, and what may be done with it.
 pub(super) struct Target {

@@ -17,7 +17,8 @@ use sea_orm::{
 use tokio_util::sync::CancellationToken;
 
 use super::super::error::{Attempt as _, RegistryError};
-use super::{Contents, SnapshotError, not_a_snapshot, program, unfinished};
+use super::unfinished::{self, Left};
+use super::{Contents, SnapshotError, not_a_snapshot, program};
 use crate::master_key::Candidates;
 
 const DUMP: &str = "pg_dump";
@@ -83,7 +84,7 @@ pub(super) async fn put_back(
         )));
     }
     let replaced = Replaced {
-        left: unfinished::former_schema(&database).await?,
+        left: unfinished::left(&database).await?,
         schema,
         tables,
         aside: format!("moorline_replaced_{stamp}"),
@@ -117,8 +118,8 @@ struct Replaced {
     tables: Vec<String>,
     /// The schema that they are moved to.
     aside: String,
-    /// Where a restore that was cut off left the tables from before it.
-    left: Option<String>,
+    /// What a restore that was cut off left.
+    left: Option<Left>,
 }
 
 impl Replaced {
@@ -129,38 +130,74 @@ impl Replaced {
         }
         let mut statements = vec![format!("CREATE SCHEMA {}", quoted(&self.aside))];
         statements.extend(moves(&self.tables, &self.schema, &self.aside));
-        // The tables that a restore was cut off after are not those from before it.
-        if self.left.is_none() {
-            let former = self.aside.replace('\'', "''");
-            statements.push(format!(
-                "CREATE TABLE {} AS SELECT '{former}'::text AS former_schema",
-                self.mark()
-            ));
+        let (aside, mark) = (self.aside.replace('\'', "''"), self.mark());
+        match &self.left {
+            None => statements.push(format!(
+                "CREATE TABLE {mark} AS \
+                 SELECT '{aside}'::text AS former_schema, NULL::text AS discarded_schema"
+            )),
+            // What a restore was cut off after is not what was before it.
+            Some(_) => {
+                statements.extend(self.discard(database).await?);
+                statements.push(format!("UPDATE {mark} SET discarded_schema = '{aside}'"));
+            }
         }
         all_or_none(database, statements).await
     }
 
     /// Undoes that after a restore that failed, or what one that was cut off has done.
     async fn move_back(&self, database: &DatabaseConnection) -> Result<(), RegistryError> {
-        let (from, tables) = match &self.left {
-            Some(left) if self.tables.is_empty() => (left, &tables(database, left).await?),
-            _ if self.tables.is_empty() => return Ok(()),
-            _ => (&self.aside, &self.tables),
+        let mark = self.mark();
+        let (from, tables, unmark) = match (&self.left, self.tables.is_empty()) {
+            (None, true) => return Ok(()),
+            (Some(left), true) => {
+                let former = tables(database, &left.former).await?;
+                (&left.former, former, format!("DROP TABLE {mark}"))
+            }
+            (None, false) => {
+                let unmark = format!("DROP TABLE {mark}");
+                (&self.aside, self.tables.clone(), unmark)
+            }
+            (Some(_), false) => {
+                let unmark = format!("UPDATE {mark} SET discarded_schema = NULL");
+                (&self.aside, self.tables.clone(), unmark)
+            }
         };
-        let mut statements: Vec<String> = moves(tables, from, &self.schema).collect();
+        let mut statements: Vec<String> = moves(&tables, from, &self.schema).collect();
         statements.push(format!("DROP SCHEMA IF EXISTS {}", quoted(from)));
-        if self.left.as_ref().is_none_or(|left| left == from) {
-            statements.push(format!("DROP TABLE {}", self.mark()));
+        statements.push(unmark);
+        if self.tables.is_empty() {
+            statements.extend(self.discard(database).await?);
         }
         all_or_none(database, statements).await
     }
 
-    /// Takes the mark away, and tells where the tables from before are.
+    /// Takes the mark away together with what nobody has worked with, and tells where the tables from before are.
     async fn finish(self, database: &DatabaseConnection) -> Result<Option<String>, RegistryError> {
-        let unmark = format!("DROP TABLE IF EXISTS {}", self.mark());
-        all_or_none(database, vec![unmark]).await?;
-        let aside = (!self.tables.is_empty()).then_some(self.aside);
-        Ok(self.left.or(aside))
+        let mut statements = vec![format!("DROP TABLE IF EXISTS {}", self.mark())];
+        let moved = (!self.tables.is_empty()).then(|| self.aside.clone());
+        let kept = match &self.left {
+            None => moved,
+            Some(left) => {
+                statements.extend(self.discard(database).await?);
+                if let Some(moved) = moved {
+                    statements.extend(drops(&self.tables, &moved));
+                }
+                Some(left.former.clone())
+            }
+        };
+        all_or_none(database, statements).await?;
+        Ok(kept)
+    }
+
+    /// What removes the tables that a restore which was cut off had put back, once they were moved aside. A schema that
+    /// holds anything else fails it, and stays.
+    async fn discard(&self, database: &DatabaseConnection) -> Result<Vec<String>, RegistryError> {
+        let discarded = self.left.as_ref().and_then(|left| left.discarded.as_ref());
+        match discarded {
+            None => Ok(Vec::new()),
+            Some(schema) => Ok(drops(&tables(database, schema).await?, schema).collect()),
+        }
     }
 
     fn mark(&self) -> String {
@@ -230,6 +267,18 @@ fn moves(tables: &[String], from: &str, to: &str) -> impl Iterator<Item = String
     tables
         .iter()
         .map(move |table| format!("ALTER TABLE {from}.{} SET SCHEMA {to}", quoted(table)))
+}
+
+/// What removes `tables` and then the schema that has nothing but them. One statement, since they name each other.
+fn drops(tables: &[String], schema: &str) -> impl Iterator<Item = String> {
+    let schema = quoted(schema);
+    let tables: Vec<String> = tables
+        .iter()
+        .map(|table| format!("{schema}.{}", quoted(table)))
+        .collect();
+    let tables = (!tables.is_empty()).then(|| format!("DROP TABLE {}", tables.join(", ")));
+    let schema = format!("DROP SCHEMA IF EXISTS {schema}");
+    tables.into_iter().chain([schema])
 }
 
 async fn all_or_none(

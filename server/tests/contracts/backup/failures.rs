@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Uid;
-use sea_orm::{ConnectionTrait as _, Database, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, Database, Statement, TransactionTrait as _};
 
 use crate::bench::{Bench, done, names};
 
@@ -302,6 +302,62 @@ pub(crate) async fn a_restore_that_is_killed_leaves_no_fresh_database(bench: Ben
     bench.sql(&last).await;
     assert!(bench.has_account("first").await && !bench.has_account("last").await);
     bench.backup(&[]);
+}
+
+/// What restores that were killed had put back goes with the end of the next; what one that ended keeps stays.
+pub(crate) async fn what_killed_restores_put_back_does_not_pile_up(bench: Bench) {
+    let file = bench.backup(&[]);
+    bench.add_account("later").await;
+    let real = real("pg_restore");
+    let real = real.display();
+    let with = |action: &str| {
+        let script =
+            format!("case \"$*\" in *--single-transaction*) {action};; esac\nexec {real} \"$@\"");
+        restored_by(&bench, &file, &script)
+    };
+    let (before, after) = (
+        "kill -9 $PPID; exit 1",
+        &format!("{real} \"$@\"; kill -9 $PPID; exit 1"),
+    );
+    // Two at most: what was there before, and what the last one that ended by itself or was killed moved aside.
+    for (action, aside) in [(after, 1), (after, 2), (after, 2), (&before.to_owned(), 2)] {
+        assert_eq!(with(action), "", "it was killed");
+        is_refused(&bench);
+        assert_eq!(aside_of(&bench).await.len(), aside, "{action}");
+    }
+    let kept = bench.restore(&file).unwrap();
+    let [schema] = &aside_of(&bench).await[..] else {
+        panic!("{:?}", aside_of(&bench).await);
+    };
+    assert!(kept.contains(schema), "{kept}");
+    assert!(bench.has_account("first").await && !bench.has_account("later").await);
+
+    // One that fails after them leaves nothing but what was there before, in its place.
+    bench.add_account("last").await;
+    for action in [after, &before.to_owned()] {
+        assert_eq!(with(action), "", "it was killed");
+    }
+    let said = with("exit 1");
+    assert!(said.contains("run pg_restore: exit status: 1"), "{said}");
+    assert!(bench.has_account("last").await);
+    assert_eq!(aside_of(&bench).await, std::slice::from_ref(schema));
+    let kept = bench.restore(&file).unwrap();
+    let aside = aside_of(&bench).await;
+    assert!(aside.len() == 2 && aside.contains(schema), "{aside:?}");
+    assert!(aside.iter().any(|schema| kept.contains(schema)), "{kept}");
+}
+
+/// The schemas that restores moved tables to.
+async fn aside_of(bench: &Bench) -> Vec<String> {
+    let database = Database::connect(bench.url.as_str()).await.unwrap();
+    let list = "SELECT schema_name::text FROM information_schema.schemata \
+        WHERE schema_name LIKE 'moorline\\_%' ORDER BY 1";
+    let statement = Statement::from_string(database.get_database_backend(), list);
+    let rows = database.query_all_raw(statement).await.unwrap();
+    let names = rows.iter().map(|row| row.try_get_by_index(0).unwrap());
+    let names = names.collect();
+    database.close().await.unwrap();
+    names
 }
 
 /// What a restore says that takes this for `pg_restore`, once others have let go of the database.

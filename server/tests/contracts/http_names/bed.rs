@@ -165,6 +165,19 @@ impl Bed {
         panic!("the session did not open");
     }
 
+    /// Waits until the device of a session is there, whether its forward is open or not.
+    pub(crate) async fn wait_connected(&self, session: &Session) {
+        let path = format!("/v1/admin/devices/{}", session.device.id);
+        for _ in 0..300 {
+            let reply = self.operate("GET", &path, "").await;
+            if reply.json()["device"]["tunnel"].is_object() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the device did not connect");
+    }
+
     /// A session as operators see it.
     pub(crate) async fn seen(&self, session: &Session) -> Value {
         let path = format!("/v1/admin/devices/{}/forwards", session.device.id);

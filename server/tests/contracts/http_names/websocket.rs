@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use moorline_server::registry::model::ForwardKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::http_names::bed::{Bed, Session, token_of};
+use crate::http;
+use crate::http_names::bed::{Bed, Session, VISITOR, token_of};
 use crate::http_names::names::demand;
 use crate::http_names::ws_device::{Name, Raw};
 
@@ -250,4 +251,22 @@ pub(crate) async fn half_closed_visitors_are_still_answered(bed: &Bed) {
     // Nothing more comes, so the server gives up at some time.
     assert_eq!(raw.next().await, (name, 3, vec![]));
     assert_eq!(rest(&mut visitor).await, b"answer");
+}
+
+/// While the public port is taken by somebody else the server tries again and again to listen, and has decided already
+/// that the session may be up.
+pub(crate) async fn a_session_that_is_killed_while_its_port_opens_stays_down(bed: &Bed) {
+    let session = bed.session(ForwardKind::Tcp).await;
+    let (forward, token) = (&session.forward, token_of(session.forward.id.0));
+    let taken = TcpListener::bind(("127.0.0.1", forward.public_port)).await;
+    let taken = taken.unwrap();
+    let mut raw = Raw::greeted(bed.names, forward.public_port, &token).await;
+    bed.wait_connected(&session).await;
+    let body = format!("port={}&session_token={token}", forward.public_port);
+    let kind = Some("application/x-www-form-urlencoded");
+    let path = "/api/v1/kill-session";
+    let killed = http::send(bed.http, VISITOR, "POST", path, kind, body.as_bytes()).await;
+    assert_eq!(killed.body, r#"{"status":"ok"}"#);
+    drop(taken);
+    assert_eq!(raw.closed().await, 1008);
 }

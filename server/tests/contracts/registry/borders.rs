@@ -1,11 +1,14 @@
 //! What is checked holds until it is written, and what leaves an account is out of its reach.
 
 use moorline_protocol::Secret;
-use moorline_server::registry::error::{EgressError, HostError, UserError};
+use moorline_protocol::operator::DeviceState;
+use moorline_server::registry::error::{
+    AddForwardError, EgressError, ForwardError, HostError, RenameError, SetKeyError, UserError,
+};
 use moorline_server::registry::model::{
-    AccessPolicy, AccountId, DeviceId, EgressSettings, EgressStatus, EgressTunnel, HostLimits,
-    HostOrder, HostStatus, NewHost, NewUser, PolicyChange, Role, TaskEnd, TaskKind, TaskStatus,
-    Timestamp, User, UserId, UserStatus,
+    AccessPolicy, AccountId, DeviceId, EgressSettings, EgressStatus, EgressTunnel, ForwardKind,
+    HostLimits, HostOrder, HostStatus, NewHost, NewUser, PolicyChange, Role, TaskEnd, TaskKind,
+    TaskStatus, Timestamp, User, UserId, UserStatus, Wanted,
 };
 use uuid::Uuid;
 
@@ -71,6 +74,46 @@ pub(crate) async fn a_host_stays_behind_when_its_device_moves(bed: Bed) {
     let guest = user(&bed, other, "guest").await;
     let made = registry.order_host(order(other, guest.id, device)).await;
     assert_eq!(made.unwrap().0.device, Some(device));
+}
+
+/// As somebody who found the device in its account a moment before its key was registered to another one.
+pub(crate) async fn what_was_allowed_in_one_account_does_nothing_in_the_next(bed: Bed) {
+    let registry = &bed.registry;
+    let id = bed.made(bed.with_key(1)).await.id;
+    let added = registry.add_forward(id, 8080, ForwardKind::Tcp).await;
+    let forward = added.unwrap().0.id;
+    let seen = registry.device(id).await.unwrap().unwrap();
+    let other = registry.create_account("other").await.unwrap().id;
+    registry.link_key(other, public_key(1), None).await.unwrap();
+    let before = registry.device(id).await.unwrap().unwrap();
+    let blocked = registry.set_state(&seen, DeviceState::Blocked).await;
+    assert!(!blocked.unwrap());
+    assert!(!registry.set_wanted(&seen, Wanted::Closed).await.unwrap());
+    assert!(!registry.set_allow_clientless(&seen, true).await.unwrap());
+    assert!(!registry.set_max_connections(&seen, 7).await.unwrap());
+    let protected = registry.set_ip_link_protection(&seen, !seen.ip_link_protection);
+    assert!(!protected.await.unwrap());
+    let policy = PolicyChange {
+        recording_required: Some(true),
+        ..PolicyChange::default()
+    };
+    assert!(!registry.set_device_policy(&seen, policy).await.unwrap());
+    let renamed = registry.rename_device(&seen, "mine").await;
+    assert!(matches!(renamed, Err(RenameError::UnknownDevice)));
+    let rekeyed = registry.set_device_key(&seen, public_key(2)).await;
+    assert!(matches!(rekeyed, Err(SetKeyError::UnknownDevice)));
+    let added = registry.add_forward(&seen, 8081, ForwardKind::Tcp).await;
+    assert!(matches!(added, Err(AddForwardError::UnknownDevice)));
+    assert!(!registry.remove_forward(&seen, forward).await.unwrap());
+    let renewed = registry.renew_forwards(&seen).await;
+    assert!(matches!(renewed, Err(ForwardError::UnknownDevice)));
+    assert!(!registry.delete_device(seen.account, id).await.unwrap());
+    let after = registry.device(id).await.unwrap().unwrap();
+    assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    // Whoever finds it where it is now may.
+    let blocked = registry.set_state(&after, DeviceState::Blocked).await;
+    assert!(blocked.unwrap());
+    assert!(registry.remove_forward(&after, forward).await.unwrap());
 }
 
 pub(crate) async fn a_host_has_user_and_device_of_its_account(bed: Bed) {
