@@ -1,6 +1,6 @@
 //! One contract for the registry, told as stories and run on every database it supports.
 
-mod bed;
+pub(crate) mod bed;
 mod borders;
 mod creation;
 mod devices;
