@@ -123,7 +123,7 @@ impl Registry {
 }
 
 /// The device, kept from changing until the end of the transaction.
-async fn locked(
+pub(super) async fn locked(
     transaction: &DatabaseTransaction,
     id: DeviceId,
 ) -> Result<Option<device::Model>, RegistryError> {
