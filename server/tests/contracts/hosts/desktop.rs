@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 
 use crate::hosts::line::Line;
-use crate::hosts::place::{Made, act, device_host, ended, make};
+use crate::hosts::place::{Made, device_host, ended, make, start};
 use crate::http::{self, Reply};
 use crate::world::{World, person};
 
@@ -166,8 +166,7 @@ pub(crate) async fn running(world: &World<'_>) -> (Line, Made) {
     ended(world, &host.task).await;
     let line = Line::of(world, &device).await;
     line.up().await;
-    let started = ended(world, &act(world, &host, "start").await).await;
-    assert_eq!(started["status"], "succeeded");
+    start(world, &host).await;
     (line, host)
 }
 
@@ -190,10 +189,7 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
     );
     let line = Line::of(world, &device).await;
     line.up().await;
-    assert_eq!(
-        ended(world, &act(world, &host, "start").await).await["status"],
-        "succeeded"
-    );
+    start(world, &host).await;
 
     // The first request brings the token, and gets the cookie for later ones.
     let lines = format!(
