@@ -10,6 +10,7 @@
 //! | [`host_login`] | logins to users' hosts by short id |
 //! | [`operator`], [`tap`] | a person's session on a device: judged, counted and recorded |
 //! | [`upstream`] | the gateway's own login on a device's sshd |
+//! | [`own_keys`] | the gateway's own keys |
 //! | [`private_key`] | private keys as SSH programs write them |
 //! | [`backlog`], [`relay`], [`ending`] | what waits for the device, bytes both ways, how a session's end is passed on |
 //! | [`control`] | lines and echoes of the control channel |
@@ -24,8 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use moorline_protocol::control::AGENT_IDENT;
-use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::PrivateKey;
 use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, SshId};
 use thiserror::Error;
@@ -40,7 +40,6 @@ use crate::forward::PublicPorts;
 use crate::live_sessions::LiveSessions;
 use crate::login_limits::LoginLimits;
 use crate::passwords::Passwords;
-use crate::private_file;
 use crate::recent::Recent;
 use crate::recording::Recordings;
 use crate::registry::Registry;
@@ -58,6 +57,7 @@ mod handshakes;
 mod host_login;
 mod login;
 mod operator;
+mod own_keys;
 mod private_key;
 mod relay;
 mod socket;
@@ -67,6 +67,7 @@ mod window;
 
 use connection::Connection;
 use handshakes::{Handshakes, Turn};
+use own_keys::{load_or_make, public_line};
 pub(crate) use private_key::read_private_key;
 use socket::Socket;
 
@@ -274,32 +275,6 @@ impl Entry {
 fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
     crate::forward::bind(address, BACKLOG)
         .map_err(|source| GatewayError::Listen { address, source })
-}
-
-fn load_or_make(path: &PathBuf) -> Result<PrivateKey, GatewayError> {
-    let failed = |reason: String| GatewayError::Key {
-        path: path.clone(),
-        reason,
-    };
-    match std::fs::read_to_string(path) {
-        Ok(text) => PrivateKey::from_openssh(&text).map_err(|error| failed(error.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)
-                .map_err(|error| failed(error.to_string()))?;
-            let text = key
-                .to_openssh(LineEnding::LF)
-                .map_err(|error| failed(error.to_string()))?;
-            private_file::write(path, text.as_bytes())
-                .map_err(|error| failed(error.to_string()))?;
-            Ok(key)
-        }
-        Err(error) => Err(failed(error.to_string())),
-    }
-}
-
-fn public_line(key: &PrivateKey) -> String {
-    let line = key.public_key().to_openssh().unwrap_or_default();
-    line.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// When a key is renewed.

@@ -9,7 +9,8 @@
 //! | `devices`, `device_changes`, `presence` | finding, changing and last signs of life of devices |
 //! | `hosts`, `egress`, `bindings` | users' machines, and how their traffic leaves |
 //! | `login_failures` | wrong passwords, counted |
-//! | `host_orders`, `host_changes`, `tasks` | making, changing and finding them, and the work on them |
+//! | `host_orders`, `host_changes`, `host_views`, `tasks` | making, changing and finding them, and the work on them |
+//! | `one_time_passwords` | ways in to a host for one login |
 //! | `renewal` | new public ports for a device |
 //! | `operator_sessions` | who reached what |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
@@ -44,6 +45,7 @@ mod events;
 mod first_forward;
 mod host_changes;
 mod host_orders;
+mod host_views;
 mod hosts;
 mod http_names;
 mod keyed_devices;
@@ -53,6 +55,7 @@ mod login_failures;
 mod migrations;
 pub mod model;
 mod nodes;
+mod one_time_passwords;
 mod open_sessions;
 mod operator_sessions;
 mod ports;
@@ -79,7 +82,7 @@ pub use clients::{ClientIdentity, Linked, NewClient};
 pub use device_changes::Meant;
 pub use device_forwards::MAX_FORWARDS;
 use error::{Attempt as _, RegistryError};
-pub use host_changes::HostsOf;
+pub use host_views::HostsOf;
 pub use public_key::InvalidKey;
 pub use sessions::{MAX_SESSIONS, Restart, Session, SessionEnd, SessionWish};
 use store::Store;

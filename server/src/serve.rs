@@ -27,8 +27,9 @@ use crate::gateway::{Gateway, GatewayError};
 use crate::hosts::Hosts;
 use crate::http::{Http, Listener};
 use crate::live_sessions::LiveSessions;
+use crate::login_limits::LoginLimits;
 use crate::master_key::MasterKeyError;
-use crate::passwords::PasswordError;
+use crate::passwords::{PasswordError, Passwords};
 use crate::recording::Recordings;
 use crate::registry::Registry;
 use crate::registry::error::{ApiClientError, RegistryError, UserError};
@@ -105,15 +106,22 @@ pub enum ServeError {
     PartEnded,
 }
 
-/// Everything that is bound and loaded, ready to run.
-struct Assembled {
+/// What several parts have in common.
+struct Shared {
     registry: Registry,
+    passwords: Passwords,
     tunnels: Tunnels,
     ports: PublicPorts,
-    gateway: Gateway,
-    hosts: Hosts,
+    logins: LoginLimits,
     live: LiveSessions,
     recordings: Recordings,
+}
+
+/// Everything that is bound and loaded, ready to run.
+struct Assembled {
+    shared: Shared,
+    gateway: Gateway,
+    hosts: Hosts,
     http: Http,
     listeners: Vec<Listener>,
     names: Option<ServedNames>,

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use moorline_protocol::operator::GatewayInfo;
 use reqwest::Method;
-use serde::Serialize;
 
+use super::whoami::WhoAmI;
 use crate::api::{Address, Api, Login, LoginAnswer};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -39,16 +39,6 @@ pub(crate) struct Arguments {
     /// Believe only a server with this public key: sha256/BASE64, as the server prints it
     #[arg(long, value_name = "PIN")]
     pin: Option<Pin>,
-}
-
-#[derive(Serialize)]
-struct LoggedIn<'a> {
-    profile: &'a str,
-    url: &'a str,
-    username: &'a str,
-    role: &'a str,
-    short_id: &'a str,
-    expires_at: &'a str,
 }
 
 /// Logs in, and keeps profile, token and the gateway's host key.
@@ -191,14 +181,7 @@ fn report(
     profile: &Profile,
     token: &Token,
 ) -> anyhow::Result<()> {
-    let answer = LoggedIn {
-        profile: name.as_str(),
-        url: &profile.url,
-        username: &profile.username,
-        role: &profile.role,
-        short_id: &profile.short_id,
-        expires_at: &token.expires_at,
-    };
+    let answer = WhoAmI::of(name, profile, &token.expires_at);
     context.output.data(&answer, |output| {
         output.say(&format!(
             "logged in to {} as {} until {} (profile {name})",

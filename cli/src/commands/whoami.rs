@@ -3,20 +3,36 @@
 use serde::Serialize;
 
 use crate::output::Table;
+use crate::profile::{Profile, ProfileName};
 use crate::session::Session;
 
 /// Show who is logged in where, and whether the server agrees
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {}
 
+/// Whose login a profile has.
 #[derive(Serialize)]
-struct WhoAmI<'a> {
+pub(crate) struct WhoAmI<'a> {
     profile: &'a str,
-    url: &'a str,
-    username: &'a str,
+    pub(crate) url: &'a str,
+    pub(crate) username: &'a str,
     role: &'a str,
     short_id: &'a str,
-    expires_at: &'a str,
+    pub(crate) expires_at: &'a str,
+}
+
+impl<'a> WhoAmI<'a> {
+    /// That of `profile`, which has that name.
+    pub(crate) fn of(name: &'a ProfileName, profile: &'a Profile, expires_at: &'a str) -> Self {
+        Self {
+            profile: name.as_str(),
+            url: &profile.url,
+            username: &profile.username,
+            role: &profile.role,
+            short_id: &profile.short_id,
+            expires_at,
+        }
+    }
 }
 
 /// Asks the server for something small that needs the login, then prints whose login it is.
@@ -27,15 +43,7 @@ pub(crate) async fn run(session: Session) -> anyhow::Result<()> {
         .await?;
     let token = session.store.token(&session.name)?;
     let expires_at = token.map(|token| token.expires_at).unwrap_or_default();
-    let profile = &session.profile;
-    let answer = WhoAmI {
-        profile: session.name.as_str(),
-        url: &profile.url,
-        username: &profile.username,
-        role: &profile.role,
-        short_id: &profile.short_id,
-        expires_at: &expires_at,
-    };
+    let answer = WhoAmI::of(&session.name, &session.profile, &expires_at);
     session.output.data(&answer, |output| {
         let mut table = Table::bare();
         table.pair("user", answer.username);

@@ -133,11 +133,11 @@ fn hosts() -> Router<Api> {
     Router::new()
         .route(
             "/v1/admin/hosts",
-            get(hosts::list).post(hosts::create::create),
+            get(hosts::shown::list).post(hosts::create::create),
         )
         .route(
             "/v1/admin/hosts/{host}",
-            get(hosts::show)
+            get(hosts::shown::show)
                 .patch(hosts::set_policy)
                 .delete(hosts::remove),
         )

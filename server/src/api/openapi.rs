@@ -7,9 +7,11 @@ use std::sync::OnceLock;
 use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, SecurityRequirement,
+    ComponentsBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Required,
+    SecurityRequirement, Type,
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -91,6 +93,33 @@ fn openapi() -> OpenApi {
 
 fn requirement(scheme: &str) -> SecurityRequirement {
     SecurityRequirement::new::<_, [&str; 0], &str>(scheme, [])
+}
+
+/// With the names that `path` has in braces.
+fn with_names_of(path: &str, operation: OperationBuilder) -> OperationBuilder {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{'));
+    names.fold(operation, |operation, name| {
+        let name = name.trim_end_matches('}');
+        operation.parameter(text_in(ParameterIn::Path, name, Required::True))
+    })
+}
+
+/// With a parameter of the query.
+fn with_query(
+    operation: OperationBuilder,
+    (name, meaning): (&str, &str),
+    required: Required,
+) -> OperationBuilder {
+    let parameter = text_in(ParameterIn::Query, name, required);
+    operation.parameter(parameter.description(Some(meaning)))
+}
+
+fn text_in(place: ParameterIn, name: &str, required: Required) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Registry {
 }
 
 /// The device, kept from changing until the end of the transaction.
-async fn locked(
+pub(super) async fn locked(
     transaction: &DatabaseTransaction,
     device: Meant,
 ) -> Result<Option<device::Model>, RegistryError> {

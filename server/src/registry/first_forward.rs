@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use sea_orm::QueryOrder as _;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
-use sea_orm::{QueryOrder as _, QuerySelect as _};
 
 use super::Registry;
 use super::creation::first_forward;
-use super::entity::{device, forward, node};
+use super::device_forwards::locked;
+use super::entity::forward;
 use super::error::{Attempt as _, ForwardError, RegistryError};
-use super::model::{DeviceId, Forward, Node, NodeStatus, Timestamp};
+use super::model::{DeviceId, Forward, Timestamp};
+use super::nodes::active_node;
 
 /// Where the first forward leads when nobody said: to the device's SSH server.
 const DEFAULT_DEVICE_PORT: u16 = 22;
@@ -40,25 +42,13 @@ impl Registry {
 
     async fn make_first_forward(&self, id: DeviceId) -> Result<Forward, ForwardError> {
         let transaction = self.store.begin().await?;
-        let device = device::Entity::find()
-            .filter(device::Column::Id.eq(id.0))
-            .lock_exclusive()
-            .one(&transaction)
-            .await
-            .attempt("read device")?
+        let device = locked(&transaction, id.into())
+            .await?
             .ok_or(ForwardError::UnknownDevice)?;
         if let Some(first) = first_of(&transaction, device.number).await? {
             return Ok(first);
         }
-        let node = node::Entity::find_by_id(device.region.as_str())
-            .one(&transaction)
-            .await
-            .attempt("read node")?
-            .ok_or(ForwardError::UnknownRegion)?;
-        let node = Node::try_from(node)?;
-        if node.status != NodeStatus::Active {
-            return Err(ForwardError::NodeUnavailable);
-        }
+        let node = active_node(&transaction, &device.region).await?;
         let port = self
             .store
             .take_port(&transaction, &node, Instant::now())

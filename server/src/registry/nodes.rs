@@ -1,11 +1,11 @@
 //! Nodes, which are the regions that devices connect to.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue, ColumnTrait as _, EntityTrait as _};
+use sea_orm::{ActiveValue, ColumnTrait as _, DatabaseTransaction, EntityTrait as _};
 use sea_orm::{PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 
 use super::entity::node;
-use super::error::{Attempt as _, RegistryError};
+use super::error::{Attempt as _, ForwardError, RegistryError};
 use super::model::{Node, NodeStatus};
 use super::{Registry, is_storable};
 
@@ -108,5 +108,23 @@ impl TryFrom<node::Model> for Node {
             names_domain: row.names_domain,
             host_key: row.host_key,
         })
+    }
+}
+
+/// The node of that name, which takes new forwards.
+pub(super) async fn active_node(
+    transaction: &DatabaseTransaction,
+    name: &str,
+) -> Result<Node, ForwardError> {
+    let row = node::Entity::find_by_id(name)
+        .one(transaction)
+        .await
+        .attempt("read node")?
+        .ok_or(ForwardError::UnknownRegion)?;
+    let node = Node::try_from(row)?;
+    if node.status == NodeStatus::Active {
+        Ok(node)
+    } else {
+        Err(ForwardError::NodeUnavailable)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use moorline_protocol::operator::DeviceState;
 use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _};
-use sea_orm::{QuerySelect as _, Statement, Value};
+use sea_orm::{QuerySelect as _, Statement, TryGetableMany, Value};
 use uuid::Uuid;
 
 use super::Registry;
@@ -27,25 +27,7 @@ impl Registry {
             let last = latest.entry(device).or_insert(at);
             *last = at.max(*last);
         }
-        let latest: Vec<_> = latest.into_iter().collect();
-        for part in latest.chunks(DEVICES_AT_ONCE) {
-            self.note_seen(part).await?;
-        }
-        Ok(())
-    }
-
-    async fn note_seen(&self, part: &[(DeviceId, Timestamp)]) -> Result<(), RegistryError> {
-        let sql = format!(
-            "INSERT INTO device_presence (device_number, last_seen_at) \
-             SELECT d.number, v.column2 FROM (VALUES {}) AS v JOIN devices AS d ON d.id = v.column1 WHERE TRUE \
-             ON CONFLICT (device_number) DO UPDATE SET last_seen_at = excluded.last_seen_at \
-             WHERE device_presence.last_seen_at IS NULL OR device_presence.last_seen_at < excluded.last_seen_at",
-            pairs(part.len())
-        );
-        let values = part
-            .iter()
-            .flat_map(|(device, at)| [Value::from(device.0), Value::from(at.0)]);
-        self.write_raw(&sql, values, "record last sign of life")
+        self.note_latest("last_seen_at", &latest, "record last sign of life")
             .await
     }
 
@@ -54,20 +36,30 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn record_up(&self, ups: &HashMap<DeviceId, Timestamp>) -> Result<(), RegistryError> {
-        let ups: Vec<_> = ups.iter().collect();
-        for part in ups.chunks(DEVICES_AT_ONCE) {
+        self.note_latest("last_up_at", ups, "record when tunnels came up")
+            .await
+    }
+
+    /// Notes times in a column that never go back.
+    async fn note_latest(
+        &self,
+        column: &'static str,
+        times: &HashMap<DeviceId, Timestamp>,
+        attempt: &'static str,
+    ) -> Result<(), RegistryError> {
+        let times: Vec<_> = times.iter().collect();
+        for part in times.chunks(DEVICES_AT_ONCE) {
             let sql = format!(
-                "INSERT INTO device_presence (device_number, last_up_at) \
+                "INSERT INTO device_presence (device_number, {column}) \
                  SELECT d.number, v.column2 FROM (VALUES {}) AS v JOIN devices AS d ON d.id = v.column1 WHERE TRUE \
-                 ON CONFLICT (device_number) DO UPDATE SET last_up_at = excluded.last_up_at \
-                 WHERE device_presence.last_up_at IS NULL OR device_presence.last_up_at < excluded.last_up_at",
+                 ON CONFLICT (device_number) DO UPDATE SET {column} = excluded.{column} \
+                 WHERE device_presence.{column} IS NULL OR device_presence.{column} < excluded.{column}",
                 pairs(part.len())
             );
             let values = part
                 .iter()
                 .flat_map(|(device, at)| [Value::from(device.0), Value::from(at.0)]);
-            self.write_raw(&sql, values, "record when tunnels came up")
-                .await?;
+            self.write_raw(&sql, values, attempt).await?;
         }
         Ok(())
     }
@@ -117,40 +109,26 @@ impl Registry {
         &self,
         devices: &[DeviceId],
     ) -> Result<HashMap<DeviceId, Standing>, RegistryError> {
-        let mut standings = HashMap::with_capacity(devices.len());
-        for part in devices.chunks(DEVICES_AT_ONCE) {
-            let places: Vec<_> = (1..=part.len()).map(|place| format!("${place}")).collect();
-            let sql = format!(
+        let ask = |places: &str| {
+            format!(
                 "SELECT d.id, d.state, d.wanted, a.suspended FROM devices AS d \
-                 JOIN accounts AS a ON a.id = d.account_id WHERE d.id IN ({})",
-                places.join(", ")
-            );
-            let backend = self.store.read.get_database_backend();
-            let values = part.iter().map(|device| Value::from(device.0));
-            let rows = self
-                .store
-                .read
-                .query_all_raw(Statement::from_sql_and_values(backend, sql, values))
-                .await
-                .attempt("look up how devices stand")?;
-            for row in rows {
-                let (id, state, wanted, suspended) = row
-                    .try_get_many::<(Uuid, String, String, bool)>(
-                        "",
-                        &["id", "state", "wanted", "suspended"].map(str::to_owned),
-                    )
-                    .attempt("read how devices stand")?;
-                let standing = match DeviceState::parse(&state) {
-                    Some(DeviceState::Blocked) => Standing::Blocked,
-                    Some(DeviceState::Active) if suspended => Standing::Inactive,
-                    Some(DeviceState::Active) if wanted == "closed" => Standing::Closed,
-                    Some(DeviceState::Active) => Standing::Open,
-                    Some(DeviceState::Inactive) | None => Standing::Inactive,
-                };
-                standings.insert(DeviceId(id), standing);
-            }
-        }
-        Ok(standings)
+                 JOIN accounts AS a ON a.id = d.account_id WHERE d.id IN ({places})"
+            )
+        };
+        let rows: Vec<(Uuid, String, String, bool)> = self
+            .of_devices(devices, ask, "look up how devices stand")
+            .await?;
+        let standings = rows.into_iter().map(|(id, state, wanted, suspended)| {
+            let standing = match DeviceState::parse(&state) {
+                Some(DeviceState::Blocked) => Standing::Blocked,
+                Some(DeviceState::Active) if suspended => Standing::Inactive,
+                Some(DeviceState::Active) if wanted == "closed" => Standing::Closed,
+                Some(DeviceState::Active) => Standing::Open,
+                Some(DeviceState::Inactive) | None => Standing::Inactive,
+            };
+            (DeviceId(id), standing)
+        });
+        Ok(standings.collect())
     }
 
     /// In which account these devices are, and whether they may be used; those that are missing in the answer are
@@ -195,30 +173,38 @@ impl Registry {
         &self,
         devices: &[DeviceId],
     ) -> Result<HashSet<DeviceId>, RegistryError> {
-        let mut demanded = HashSet::new();
+        let ask = |places: &str| {
+            format!(
+                "SELECT d.id FROM devices AS d LEFT JOIN hosts AS h ON h.device_id = d.id \
+                 WHERE d.id IN ({places}) AND (d.recording_required OR h.recording_required)"
+            )
+        };
+        let rows: Vec<(Uuid,)> = self
+            .of_devices(devices, ask, "look up where recordings are demanded")
+            .await?;
+        Ok(rows.into_iter().map(|(id,)| DeviceId(id)).collect())
+    }
+
+    /// The rows about `devices`: `ask` makes the statement that has the places of their ids in its `IN (…)`.
+    async fn of_devices<T: TryGetableMany>(
+        &self,
+        devices: &[DeviceId],
+        ask: impl Fn(&str) -> String + Sync,
+        attempt: &'static str,
+    ) -> Result<Vec<T>, RegistryError> {
+        let backend = self.store.read.get_database_backend();
+        let mut found = Vec::new();
         for part in devices.chunks(DEVICES_AT_ONCE) {
             let places: Vec<_> = (1..=part.len()).map(|place| format!("${place}")).collect();
-            let sql = format!(
-                "SELECT d.id FROM devices AS d LEFT JOIN hosts AS h ON h.device_id = d.id \
-                 WHERE d.id IN ({}) AND (d.recording_required OR h.recording_required)",
-                places.join(", ")
-            );
-            let backend = self.store.read.get_database_backend();
             let values = part.iter().map(|device| Value::from(device.0));
-            let rows = self
-                .store
-                .read
-                .query_all_raw(Statement::from_sql_and_values(backend, sql, values))
-                .await
-                .attempt("look up where recordings are demanded")?;
-            for row in rows {
-                let id: Uuid = row
-                    .try_get("", "id")
-                    .attempt("read where recordings are demanded")?;
-                demanded.insert(DeviceId(id));
+            let statement =
+                Statement::from_sql_and_values(backend, ask(&places.join(", ")), values);
+            let rows = self.store.read.query_all_raw(statement).await;
+            for row in rows.attempt(attempt)? {
+                found.push(row.try_get_many_by_index().attempt(attempt)?);
             }
         }
-        Ok(demanded)
+        Ok(found)
     }
 
     /// Notes why the last tunnel of a device ended.

@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
+use sea_orm::QueryOrder as _;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
-use sea_orm::{QueryOrder as _, QuerySelect as _};
 
 use super::Registry;
 use super::device_changes::Meant;
-use super::entity::{device, forward, node};
+use super::device_forwards::locked;
+use super::entity::forward;
 use super::error::{Attempt as _, ForwardError, RegistryError};
-use super::model::{Node, NodeStatus};
+use super::nodes::active_node;
 use crate::random;
 
 /// How often it is tried when another process took a port meanwhile.
@@ -53,12 +54,8 @@ impl Registry {
         taken: &mut Vec<Place>,
     ) -> Result<Vec<Place>, ForwardError> {
         let transaction = self.store.begin().await?;
-        let device = device::Entity::find()
-            .filter(device.condition())
-            .lock_exclusive()
-            .one(&transaction)
-            .await
-            .attempt("read device")?
+        let device = locked(&transaction, device)
+            .await?
             .ok_or(ForwardError::UnknownDevice)?;
         let forwards = forward::Entity::find()
             .filter(forward::Column::DeviceNumber.eq(device.number))
@@ -88,20 +85,6 @@ impl Registry {
         self.store.with_ports(|ports| {
             ports.release(places.iter().map(|(node, port)| (node.as_str(), *port)));
         });
-    }
-}
-
-async fn active_node(transaction: &DatabaseTransaction, name: &str) -> Result<Node, ForwardError> {
-    let row = node::Entity::find_by_id(name)
-        .one(transaction)
-        .await
-        .attempt("read node")?
-        .ok_or(ForwardError::UnknownRegion)?;
-    let node = Node::try_from(row)?;
-    if node.status == NodeStatus::Active {
-        Ok(node)
-    } else {
-        Err(ForwardError::NodeUnavailable)
     }
 }
 

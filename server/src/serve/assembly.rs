@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::database::registry;
 use super::identity::{identity, node, place};
-use super::{Assembled, ServeError, ServedNames, announce, first_start, listeners};
-use crate::api::{Api, Clients, Parts, Tokens};
+use super::{Assembled, ServeError, ServedNames, Shared, announce, first_start, listeners};
+use crate::api::{Api, Clients, Identity, Parts, Tokens};
 use crate::config::Config;
 use crate::forward::PublicPorts;
 use crate::forward::http::{NameParts, Names};
@@ -31,81 +31,27 @@ pub(super) async fn assemble(
     config: &Config,
     ports_stop: CancellationToken,
 ) -> Result<Assembled, ServeError> {
-    let registry = registry(config).await?;
-    let passwords = Passwords::new().await?;
-    let tunnels = Tunnels::default();
-    let ports = PublicPorts::new(
-        port_addresses(config),
-        tunnels.clone(),
-        registry.clone(),
-        ports_stop.clone(),
-    );
-    let logins = LoginLimits::new(registry.clone());
-    let live = LiveSessions::default();
-    let recordings = Recordings::new(config.data_file("recordings"));
+    let shared = shared(config, &ports_stop).await?;
+    let registry = &shared.registry;
     registry.close_sessions(&config.region).await?;
-    let gateway = Gateway::bind(
-        GatewayConfig {
-            listen: listeners::of_gateway(config),
-            host_key_path: config.data_file("ssh_host_ed25519_key"),
-            gateway_key_path: config.data_file("gateway_ed25519_key"),
-            node: config.region.clone(),
-            keepalive_interval: SSH_KEEPALIVE,
-            legacy_ssh_rsa: config.legacy_ssh_rsa,
-            allow_anonymous_keys: config.allow_anonymous_keys,
-            recordings: recordings.clone(),
-        },
-        registry.clone(),
-        passwords.clone(),
-        logins.clone(),
-        live.clone(),
-        tunnels.clone(),
-        ports.clone(),
-    )?;
+    let gateway = gateway(config, &shared)?;
     let https = listeners::https(config)?;
     let listeners = listeners::of_api(config, https.as_ref(), &gateway.entry())?;
     let identity = identity(config, &gateway, &listeners, https.as_ref())?;
     registry.put_node(node(config, &identity)).await?;
-    let welcome = first_start::prepare(config, &registry, &passwords).await?;
+    let welcome = first_start::prepare(config, registry, &shared.passwords).await?;
     announce::welcome(&identity, config, welcome);
     let hosts = Hosts::new(
         registry.clone(),
-        tunnels.clone(),
-        passwords.clone(),
-        live.clone(),
+        shared.tunnels.clone(),
+        shared.passwords.clone(),
+        shared.live.clone(),
         place(config, &identity),
     );
-    let api = Api::new(Parts {
-        registry: registry.clone(),
-        tunnels: tunnels.clone(),
-        ports: ports.clone(),
-        passwords,
-        logins,
-        tokens: tokens(config)?,
-        hosts: hosts.clone(),
-        recordings: recordings.clone(),
-        identity,
-        clients: clients(config),
-        metrics: recorder(),
-    });
-    let names = config.names.as_ref().map(|names| {
-        Names::new(NameParts {
-            domain: names.domain.clone(),
-            node: config.region.clone(),
-            registry: registry.clone(),
-            tunnels: tunnels.clone(),
-            traffic: ports.traffic().clone(),
-            stop: ports_stop.clone(),
-        })
-    });
-    let sockets = WebSockets::new(WebSocketParts {
-        registry: registry.clone(),
-        tunnels: tunnels.clone(),
-        ports: ports.clone(),
-        node: config.region.clone(),
-        keepalive_interval: SSH_KEEPALIVE,
-    });
+    let api = api(config, &shared, hosts.clone(), identity)?;
+    let sockets = sockets(config, &shared);
     let router = api.router().merge(sockets.clone().routes());
+    let names = names(config, &shared, ports_stop);
     let grace = config.shutdown_grace;
     let http = Http::new(
         router.clone(),
@@ -130,18 +76,98 @@ pub(super) async fn assemble(
         _ => None,
     };
     Ok(Assembled {
-        registry,
-        tunnels,
-        ports,
+        shared,
         gateway,
         hosts,
-        live,
-        recordings,
         http,
         listeners,
         names,
         sockets,
     })
+}
+
+async fn shared(config: &Config, ports_stop: &CancellationToken) -> Result<Shared, ServeError> {
+    let registry = registry(config).await?;
+    let tunnels = Tunnels::default();
+    Ok(Shared {
+        passwords: Passwords::new().await?,
+        logins: LoginLimits::new(registry.clone()),
+        live: LiveSessions::default(),
+        recordings: Recordings::new(config.data_file("recordings")),
+        ports: PublicPorts::new(
+            port_addresses(config),
+            tunnels.clone(),
+            registry.clone(),
+            ports_stop.clone(),
+        ),
+        tunnels,
+        registry,
+    })
+}
+
+fn gateway(config: &Config, shared: &Shared) -> Result<Gateway, ServeError> {
+    let gateway = Gateway::bind(
+        GatewayConfig {
+            listen: listeners::of_gateway(config),
+            host_key_path: config.data_file("ssh_host_ed25519_key"),
+            gateway_key_path: config.data_file("gateway_ed25519_key"),
+            node: config.region.clone(),
+            keepalive_interval: SSH_KEEPALIVE,
+            legacy_ssh_rsa: config.legacy_ssh_rsa,
+            allow_anonymous_keys: config.allow_anonymous_keys,
+            recordings: shared.recordings.clone(),
+        },
+        shared.registry.clone(),
+        shared.passwords.clone(),
+        shared.logins.clone(),
+        shared.live.clone(),
+        shared.tunnels.clone(),
+        shared.ports.clone(),
+    );
+    Ok(gateway?)
+}
+
+fn api(
+    config: &Config,
+    shared: &Shared,
+    hosts: Hosts,
+    identity: Identity,
+) -> Result<Api, ServeError> {
+    Ok(Api::new(Parts {
+        registry: shared.registry.clone(),
+        tunnels: shared.tunnels.clone(),
+        ports: shared.ports.clone(),
+        passwords: shared.passwords.clone(),
+        logins: shared.logins.clone(),
+        tokens: tokens(config)?,
+        hosts,
+        recordings: shared.recordings.clone(),
+        identity,
+        clients: clients(config),
+        metrics: recorder(),
+    }))
+}
+
+fn sockets(config: &Config, shared: &Shared) -> WebSockets {
+    WebSockets::new(WebSocketParts {
+        registry: shared.registry.clone(),
+        tunnels: shared.tunnels.clone(),
+        ports: shared.ports.clone(),
+        node: config.region.clone(),
+        keepalive_interval: SSH_KEEPALIVE,
+    })
+}
+
+fn names(config: &Config, shared: &Shared, ports_stop: CancellationToken) -> Option<Names> {
+    let names = config.names.as_ref()?;
+    Some(Names::new(NameParts {
+        domain: names.domain.clone(),
+        node: config.region.clone(),
+        registry: shared.registry.clone(),
+        tunnels: shared.tunnels.clone(),
+        traffic: shared.ports.traffic().clone(),
+        stop: ports_stop,
+    }))
 }
 
 /// Public ports listen where the gateway does.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::{Assembled, ServeError, supervise};
+use super::{Assembled, ServeError, Shared, supervise};
 use crate::config::Config;
 use crate::expiry::Expiry;
 use crate::registry::model::Timestamp;
@@ -21,49 +22,10 @@ pub(super) async fn run(
     stop: CancellationToken,
     ports_stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Assembled {
-        registry,
-        tunnels,
-        ports,
-        gateway,
-        hosts,
-        live,
-        recordings,
-        http,
-        listeners,
-        names,
-        sockets,
-    } = assembled;
-    let signals = supervise::Signals::install().map_err(ServeError::Signals)?;
-    let mut parts = JoinSet::new();
-    parts.spawn(signals.run(stop.clone()));
-    parts.spawn(supervise::watchdog(registry.clone(), stop.clone()));
-    parts.spawn(Expiry::new(registry.clone()).run(stop.clone()));
-    let ended = lapse::run(
-        registry.clone(),
-        tunnels.clone(),
-        ports.clone(),
-        stop.clone(),
-    );
-    parts.spawn(ended);
-    let traffic = ports.traffic().clone();
-    parts.spawn(presence::run(
-        registry.clone(),
-        tunnels,
-        traffic.clone(),
-        stop.clone(),
-    ));
-    parts.spawn(live.run(registry.clone(), stop.clone()));
-    parts.spawn(retention::run(registry.clone(), recordings, stop.clone()));
-    parts.spawn(hosts.run(stop.clone()));
-    parts.spawn(http.run(listeners, stop.clone()));
-    parts.spawn(gateway.run(stop.clone()));
-    parts.spawn(sockets.run(stop.clone()));
-    let names = names.map(|served| {
-        let listeners = served.plain.into_iter().chain(served.secure).collect();
-        parts.spawn(served.http.run(listeners, stop.clone()));
-        served.names
-    });
+    let registry = assembled.shared.registry.clone();
+    let ports = assembled.shared.ports.clone();
+    let names = assembled.names.as_ref().map(|served| served.names.clone());
+    let mut parts = started(assembled, &stop)?;
     // Every part runs until it is told to stop.
     let first = parts.join_next().await;
     let told = stop.is_cancelled();
@@ -73,7 +35,7 @@ pub(super) async fn run(
     stop.cancel();
     supervise::stopping();
     let ended = async { while parts.join_next().await.is_some() {} };
-    if tokio::time::timeout(config.shutdown_grace + STOP_MARGIN, ended)
+    if timeout(config.shutdown_grace + STOP_MARGIN, ended)
         .await
         .is_err()
     {
@@ -86,17 +48,47 @@ pub(super) async fn run(
             names.drained().await;
         }
     };
-    if tokio::time::timeout(config.shutdown_grace, drained)
-        .await
-        .is_err()
-    {
+    if timeout(config.shutdown_grace, drained).await.is_err() {
         warn!("streams left at the end");
     }
     // The last streams ended just now.
-    presence::record_traffic(&registry, &traffic, Timestamp::now().month_start()).await;
+    presence::record_traffic(&registry, ports.traffic(), Timestamp::now().month_start()).await;
     if told {
         Ok(())
     } else {
         Err(ServeError::PartEnded)
     }
+}
+
+/// Every part, running until `stop`.
+fn started(assembled: Assembled, stop: &CancellationToken) -> Result<JoinSet<()>, ServeError> {
+    let Shared {
+        registry,
+        tunnels,
+        ports,
+        live,
+        recordings,
+        ..
+    } = assembled.shared;
+    let signals = supervise::Signals::install().map_err(ServeError::Signals)?;
+    let traffic = ports.traffic().clone();
+    let mut parts = JoinSet::new();
+    parts.spawn(signals.run(stop.clone()));
+    parts.spawn(supervise::watchdog(registry.clone(), stop.clone()));
+    parts.spawn(Expiry::new(registry.clone()).run(stop.clone()));
+    let lapse = lapse::run(registry.clone(), tunnels.clone(), ports, stop.clone());
+    parts.spawn(lapse);
+    let presence = presence::run(registry.clone(), tunnels, traffic, stop.clone());
+    parts.spawn(presence);
+    parts.spawn(live.run(registry.clone(), stop.clone()));
+    parts.spawn(retention::run(registry, recordings, stop.clone()));
+    parts.spawn(assembled.hosts.run(stop.clone()));
+    parts.spawn(assembled.http.run(assembled.listeners, stop.clone()));
+    parts.spawn(assembled.gateway.run(stop.clone()));
+    parts.spawn(assembled.sockets.run(stop.clone()));
+    if let Some(names) = assembled.names {
+        let listeners = names.plain.into_iter().chain(names.secure).collect();
+        parts.spawn(names.http.run(listeners, stop.clone()));
+    }
+    Ok(parts)
 }

@@ -1,5 +1,6 @@
 //! Walks the API client contract line by line: a whole server, real HTTP, SQLite and PostgreSQL.
 
+mod attributes;
 mod auth;
 mod conventions;
 mod create;
@@ -39,9 +40,9 @@ async fn contract(bed: Bed) {
             create::a_name_is_made_of_the_friendly_name,
             create::parallel_calls_get_names_of_their_own,
             create::names_are_unique_without_case,
-            create::every_problem_of_a_body_is_told,
-            create::values_at_their_bounds,
-            create::contexts_name_what_is_there,
+            attributes::every_problem_of_a_body_is_told,
+            attributes::values_at_their_bounds,
+            attributes::contexts_name_what_is_there,
             create::compatible_clients_get_what_they_rely_on,
             update::what_is_absent_stays,
             update::null_unsets_what_may_be_unset,

@@ -1,11 +1,12 @@
 //! One contract for the registry, told as stories and run on every database it supports.
 
-mod bed;
+pub(crate) mod bed;
 mod borders;
 mod creation;
 mod devices;
 mod forwards;
 mod people;
+mod placement;
 mod processes;
 mod sessions;
 mod work;
@@ -31,9 +32,9 @@ async fn contract(place: Place) {
             creation::a_public_key_makes_the_call_idempotent,
             creation::calls_with_one_key_at_once_make_one_device,
             creation::a_key_with_uses_makes_that_many_devices,
-            creation::ports_run_out_and_come_back,
-            creation::the_region_is_chosen_by_rule,
-            creation::nodes_that_are_not_active_take_no_device,
+            placement::ports_run_out_and_come_back,
+            placement::the_region_is_chosen_by_rule,
+            placement::nodes_that_are_not_active_take_no_device,
             creation::a_key_that_no_longer_counts_makes_nothing,
             creation::states_of_device_and_account_are_obeyed,
             creation::a_refused_call_costs_no_number,

@@ -1,6 +1,6 @@
 //! The control surface: calls with their bodies, answers and refusals (`contract/control.md`).
 
-use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{Operation, OperationBuilder, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, SchemaFormat};
 use utoipa::openapi::{
@@ -8,7 +8,7 @@ use utoipa::openapi::{
     ResponseBuilder, Schema, Type,
 };
 
-use super::requirement;
+use super::{requirement, with_names_of, with_query};
 
 mod calls;
 mod schemas;
@@ -70,29 +70,14 @@ fn operation((method, path, summary, body, (status, shown), refusals): &calls::R
     let mut operation = OperationBuilder::new()
         .summary(Some(*summary))
         .tag("control");
-    for name in path.split('/').filter_map(|part| part.strip_prefix('{')) {
-        operation = operation.parameter(
-            ParameterBuilder::new()
-                .name(name.trim_end_matches('}'))
-                .parameter_in(ParameterIn::Path)
-                .required(Required::True)
-                .schema(Some(schema(Kind::Text, ""))),
-        );
-    }
+    operation = with_names_of(path, operation);
     for (name, required, meaning) in calls::query(path) {
         let required = if *required {
             Required::True
         } else {
             Required::False
         };
-        operation = operation.parameter(
-            ParameterBuilder::new()
-                .name(*name)
-                .parameter_in(ParameterIn::Query)
-                .required(required)
-                .description(Some(*meaning))
-                .schema(Some(schema(Kind::Text, ""))),
-        );
+        operation = with_query(operation, (name, meaning), required);
     }
     if let Some(body) = body {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(*body)));

@@ -1,13 +1,13 @@
 //! The Openport client protocol and the pages that links lead to (`contract/openport.md` sections 4 to 8).
 
-use utoipa::openapi::path::{
-    HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
-};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{
     ContentBuilder, ObjectBuilder, PathsBuilder, Required, ResponseBuilder, Type,
 };
+
+use super::with_names_of;
 
 /// Name, type, meaning.
 type Field = (&'static str, Type, &'static str);
@@ -178,15 +178,7 @@ pub(super) fn paths(mut paths: PathsBuilder) -> PathsBuilder {
             let page = ResponseBuilder::new().description("A page that says why not");
             operation = operation.response(refused, page.build());
         }
-        for name in path.split('/').filter_map(|part| part.strip_prefix('{')) {
-            operation = operation.parameter(
-                ParameterBuilder::new()
-                    .name(name.trim_end_matches('}'))
-                    .parameter_in(ParameterIn::Path)
-                    .required(Required::True)
-                    .schema(Some(ObjectBuilder::new().schema_type(Type::String))),
-            );
-        }
+        operation = with_names_of(path, operation);
         paths = paths.path(path, PathItem::new(HttpMethod::Get, operation.build()));
     }
     paths

@@ -1,11 +1,9 @@
 //! What the operator's program calls, and what watches over a server.
 
-use utoipa::openapi::path::{
-    HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
-};
-use utoipa::openapi::{ObjectBuilder, Required, ResponseBuilder, Type};
+use utoipa::openapi::ResponseBuilder;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem, PathsBuilder};
 
-use super::requirement;
+use super::{requirement, with_names_of};
 
 /// Method, path, summary, status of success.
 const CALLS: [(HttpMethod, &str, &str, u16); 19] = [
@@ -120,15 +118,7 @@ pub(super) fn paths(mut paths: PathsBuilder) -> PathsBuilder {
                 status.to_string(),
                 ResponseBuilder::new().description("Done").build(),
             );
-        for name in path.split('/').filter_map(|part| part.strip_prefix('{')) {
-            operation = operation.parameter(
-                ParameterBuilder::new()
-                    .name(name.trim_end_matches('}'))
-                    .parameter_in(ParameterIn::Path)
-                    .required(Required::True)
-                    .schema(Some(ObjectBuilder::new().schema_type(Type::String))),
-            );
-        }
+        operation = with_names_of(path, operation);
         if !open {
             let refused = ResponseBuilder::new().description("No valid token").build();
             operation = operation

@@ -1,11 +1,9 @@
 //! `/init/api/<call>` (provisioning contract).
 
-use utoipa::openapi::path::{
-    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
-};
-use utoipa::openapi::{ContentBuilder, ObjectBuilder, Required, ResponseBuilder, Type};
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, PathItem, PathsBuilder};
+use utoipa::openapi::{ContentBuilder, Required, ResponseBuilder};
 
-use super::{Parameter, requirement};
+use super::{Parameter, requirement, with_query};
 
 const CLIENT_ID: Parameter = (
     "client_id",
@@ -136,14 +134,7 @@ fn operation(
             HttpMethod::Get if *required => Required::True,
             _ => Required::False,
         };
-        operation = operation.parameter(
-            ParameterBuilder::new()
-                .name(*name)
-                .parameter_in(ParameterIn::Query)
-                .required(required)
-                .description(Some(*meaning))
-                .schema(Some(ObjectBuilder::new().schema_type(Type::String))),
-        );
+        operation = with_query(operation, (name, meaning), required);
     }
     operation.build()
 }

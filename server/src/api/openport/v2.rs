@@ -20,6 +20,7 @@ use moorline_protocol::scope::Scope;
 
 use self::answer::Failure;
 use self::body::RawBody;
+use self::fields::Presence;
 use super::urls;
 use crate::api::{Api, Peer, openapi};
 
@@ -107,6 +108,17 @@ struct Call {
     body: Result<RawBody, Failure>,
     /// Base of URLs in the answer.
     base: String,
+}
+
+impl Call {
+    /// Whether every field has to be there: for `PUT` yes, for `PATCH` none.
+    fn presence(&self) -> Presence {
+        if self.method == Method::PUT {
+            Presence::Required
+        } else {
+            Presence::Optional
+        }
+    }
 }
 
 /// The routes of this surface.

@@ -135,7 +135,6 @@ pub(in crate::registry) mod task {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-#[allow(dead_code, reason = "written by the parts that let people in")]
 pub(in crate::registry) mod one_time_password {
     use sea_orm::entity::prelude::*;
 
@@ -154,7 +153,6 @@ pub(in crate::registry) mod one_time_password {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-#[allow(dead_code, reason = "written by the parts that let people in")]
 pub(in crate::registry) mod operator_session {
     use sea_orm::entity::prelude::*;
 

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use moorline_protocol::Secret;
 use sea_orm::{ActiveModelTrait as _, ActiveValue, ColumnTrait as _, DatabaseTransaction};
-use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _};
 
 use super::MAX_SESSIONS;
 use super::placing::{self, Preference};
 use crate::random;
 use crate::registry::Registry;
+use crate::registry::device_forwards::locked;
 use crate::registry::entity::{device, forward};
 use crate::registry::error::{Attempt as _, RegistryError, SessionError};
 use crate::registry::model::{
@@ -99,12 +100,8 @@ impl Registry {
 
     async fn try_open(&self, wish: &SessionWish) -> Result<Session, SessionError> {
         let transaction = self.store.begin().await?;
-        let device = device::Entity::find()
-            .filter(device::Column::Id.eq(wish.device.0))
-            .lock_exclusive()
-            .one(&transaction)
-            .await
-            .attempt("read device")?
+        let device = locked(&transaction, wish.device.into())
+            .await?
             .ok_or(SessionError::UnknownDevice)?;
         let rows = forward::Entity::find()
             .filter(forward::Column::DeviceNumber.eq(device.number))

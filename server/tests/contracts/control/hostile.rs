@@ -52,6 +52,20 @@ pub(crate) async fn a_nul_is_refused_as_anything_unknown(world: &World<'_>) {
         ] {
             refused(&world.get(&path).await, 404, words);
         }
+        for (method, rest) in [
+            ("GET", ""),
+            ("PUT", ""),
+            ("DELETE", ""),
+            ("GET", "/apikey"),
+            ("PUT", "/apikey"),
+            ("POST", "/apikey"),
+        ] {
+            let path = format!("/v1/admin/api-clients/{odd}{rest}");
+            let reply = world
+                .ask(&world.admin.token, method, &path, &json!({}))
+                .await;
+            refused(&reply, 404, "api client not found");
+        }
     }
     for (path, list) in [
         ("/v1/admin/events?type=%00", "events"),

@@ -294,13 +294,7 @@ pub(crate) async fn without_an_engine_the_tasks_say_so(world: &World<'_>) {
 pub(crate) async fn a_host_that_runs_is_not_deleted_without_force(world: &World<'_>) {
     let host = make(world, json!({})).await;
     ended(world, &host.task).await;
-    let row = world
-        .bed
-        .registry
-        .host(host.host_id())
-        .await
-        .unwrap()
-        .unwrap();
+    let row = host.kept(world).await;
     world.set_host_status(&row, "running").await;
     refused(
         &world.delete(&host.path()).await,

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 
 use crate::hosts::line::Line;
-use crate::hosts::place::{Made, act, device_host, ended, make};
+use crate::hosts::place::{Made, device_host, ended, make, start};
 use crate::http::{self, Reply};
 use crate::world::{World, person};
 
@@ -42,14 +42,6 @@ fn answer(mut stream: TcpStream) {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
-    if head.starts_with("GET /flood") {
-        let begin = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
-        stream.write_all(begin.as_bytes()).unwrap();
-        while stream.write_all(&[b'x'; 64]).is_ok() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        return;
-    }
     if head.to_lowercase().contains("upgrade: websocket") {
         let switched =
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
@@ -70,6 +62,14 @@ fn answer(mut stream: TcpStream) {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             // Until the other side has enough.
             stream.read_exact(&mut byte).ok();
+            return;
+        }
+        "/flood" => {
+            let begin = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+            stream.write_all(begin.as_bytes()).unwrap();
+            while stream.write_all(&[b'x'; 64]).is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             return;
         }
         _ => None,
@@ -94,7 +94,12 @@ pub(crate) async fn ask(world: &World<'_>, target: &str, lines: &str, body: &str
 }
 
 /// A request whose answer has begun with that status.
-async fn begun(world: &World<'_>, target: &str, lines: &str, status: u16) -> tokio::net::TcpStream {
+pub(crate) async fn begun(
+    world: &World<'_>,
+    target: &str,
+    lines: &str,
+    status: u16,
+) -> tokio::net::TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(world.bed.from, 0)).unwrap();
     let mut stream = socket.connect(world.bed.http).await.unwrap();
@@ -161,8 +166,7 @@ pub(crate) async fn running(world: &World<'_>) -> (Line, Made) {
     ended(world, &host.task).await;
     let line = Line::of(world, &device).await;
     line.up().await;
-    let started = ended(world, &act(world, &host, "start").await).await;
-    assert_eq!(started["status"], "succeeded");
+    start(world, &host).await;
     (line, host)
 }
 
@@ -185,10 +189,7 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
     );
     let line = Line::of(world, &device).await;
     line.up().await;
-    assert_eq!(
-        ended(world, &act(world, &host, "start").await).await["status"],
-        "succeeded"
-    );
+    start(world, &host).await;
 
     // The first request brings the token, and gets the cookie for later ones.
     let lines = format!(
@@ -263,23 +264,12 @@ pub(crate) async fn pages_and_websockets_come_through_the_tunnel(world: &World<'
         let policy = json!({ "recording_required": required });
         assert_eq!(world.patch(&host.path(), policy).await.status, 200);
     };
-    let upgraded = async || {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind((world.bed.from, 0).into()).unwrap();
-        let mut stream = socket.connect(world.bed.http).await.unwrap();
-        let request = format!("GET {target} HTTP/1.1\r\nHost: h:8080\r\n{upgrade}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = vec![0; 12];
-        stream.read_exact(&mut answer).await.unwrap();
-        (stream, String::from_utf8(answer).unwrap())
-    };
-    let (mut open, answer) = upgraded().await;
-    assert_eq!(answer, "HTTP/1.1 101");
+    let mut open = begun(world, &target, &upgrade, 101).await;
     demand(true).await;
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, open.read_to_end(&mut rest)).await;
     drop(ended.expect("the connection ends"));
-    assert_eq!(upgraded().await.1, "HTTP/1.1 403");
+    begun(world, &target, &upgrade, 403).await;
     let refused = ask(world, &path("user", &host), &cookie, "").await;
     plain(&refused, 403, "recording is required for this host");
     demand(false).await;

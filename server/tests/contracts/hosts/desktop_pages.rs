@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
-use crate::hosts::desktop::{ask, plain, running};
+use crate::hosts::desktop::{ask, begun, plain, running};
 use crate::world::World;
 
 /// Requests of one user to desktops at once.
@@ -103,28 +102,16 @@ pub(crate) async fn pages_of_a_host_are_confined(world: &World<'_>) {
     plain(&upwards, 404, "host not found");
 }
 
-/// A request whose answer has begun and never ends.
-async fn endless(world: &World<'_>, target: &str, token: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(world.bed.http).await.unwrap();
-    let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: h:8080\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut status = [0; 12];
-    stream.read_exact(&mut status).await.unwrap();
-    assert_eq!(&status, b"HTTP/1.1 200");
-    stream
-}
-
 pub(crate) async fn one_user_leaves_room_for_others(world: &World<'_>) {
     let (_line, host) = running(world).await;
     let mut held = Vec::new();
     let root = format!("/v1/user/hosts/{}/vnc/", host.id);
-    for _ in 0..PER_USER {
-        held.push(endless(world, &format!("{root}endless"), &world.user.token).await);
-    }
+    let endless = format!("{root}endless");
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\nConnection: close\r\n");
     let own = bearer(&world.user.token);
+    for _ in 0..PER_USER {
+        held.push(begun(world, &endless, &own, 200).await);
+    }
     plain(
         &ask(world, &root, &own, "").await,
         503,
@@ -144,10 +131,10 @@ pub(crate) async fn one_user_leaves_room_for_others(world: &World<'_>) {
         .await
         .expect("room after all went away");
     // An answer that has begun ends with what it hangs on.
-    let mut begun = endless(world, &format!("{root}endless"), &world.user.token).await;
+    let mut last = begun(world, &endless, &own, 200).await;
     let stop = format!("{}/stop", host.path());
     assert_eq!(world.post(&stop, serde_json::json!({})).await.status, 202);
     let mut rest = Vec::new();
-    let ended = timeout(PATIENCE, begun.read_to_end(&mut rest)).await;
+    let ended = timeout(PATIENCE, last.read_to_end(&mut rest)).await;
     ended.expect("the end of the answer").ok();
 }

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::bed::device_id;
 use crate::hosts::line::Line;
-use crate::hosts::place::{HOSTS, act, device_host, ended, make, shown, status};
+use crate::hosts::place::{
+    HOSTS, act, device_host, ended, make, running_device_host, shown, status,
+};
 use crate::world::{World, keys, refused, text};
 
 pub(crate) async fn a_device_is_adopted_and_only_unassigned(world: &World<'_>) {
@@ -153,22 +155,10 @@ pub(crate) async fn start_and_stop_steer_the_tunnel(world: &World<'_>) {
 }
 
 pub(crate) async fn a_rebuild_gives_new_ports_and_keeps_the_identity(world: &World<'_>) {
-    let (device, host) = device_host(world).await;
-    let line = Line::of(world, &device).await;
-    line.up().await;
-    assert_eq!(
-        ended(world, &act(world, &host, "start").await).await["status"],
-        "succeeded"
-    );
+    let (device, line, host) = running_device_host(world).await;
     let id = device_id(&device);
     let before = world.bed.registry.device(id).await.unwrap().unwrap();
-    let hash = world
-        .bed
-        .registry
-        .host(host.host_id())
-        .await
-        .unwrap()
-        .unwrap();
+    let hash = host.kept(world).await;
     line.down().await;
     let rebuild = act(world, &host, "rebuild").await;
     crate::hosts::place::until(world, &rebuild, "running").await;
@@ -203,13 +193,7 @@ pub(crate) async fn a_rebuild_gives_new_ports_and_keeps_the_identity(world: &Wor
     assert_eq!(after.name, before.name);
     assert_eq!(after.public_key, before.public_key);
     assert!(after.public_key.is_some());
-    let now = world
-        .bed
-        .registry
-        .host(host.host_id())
-        .await
-        .unwrap()
-        .unwrap();
+    let now = host.kept(world).await;
     assert!(now.entry_password_hash != hash.entry_password_hash);
     assert_eq!(now.short_id, host.short_id);
     line.down().await;

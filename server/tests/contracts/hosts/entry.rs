@@ -4,7 +4,7 @@ use moorline_server::registry::model::{Role, Timestamp, UserStatus};
 use serde_json::{Value, json};
 
 use crate::hosts::line::Line;
-use crate::hosts::place::{act, device_host, ended, make};
+use crate::hosts::place::{device_host, make, running_device_host, start};
 use crate::http::Reply;
 use crate::world::{PASSWORD, World, keys, person_until, refused, text};
 
@@ -47,10 +47,7 @@ pub(crate) async fn a_password_for_one_login_is_given(world: &World<'_>) {
     );
     let line = Line::of(world, &device).await;
     line.up().await;
-    assert_eq!(
-        ended(world, &act(world, &host, "start").await).await["status"],
-        "succeeded"
-    );
+    start(world, &host).await;
     // By the short id of the host, and by that of its user.
     let mut seen = Vec::new();
     for id in [&host.short_id, &world.user.user.short_id] {
@@ -108,11 +105,7 @@ pub(crate) async fn a_password_for_one_login_is_given(world: &World<'_>) {
 }
 
 pub(crate) async fn a_password_for_one_login_dies_with_the_users(world: &World<'_>) {
-    let (device, host) = device_host(world).await;
-    let line = Line::of(world, &device).await;
-    line.up().await;
-    let started = ended(world, &act(world, &host, "start").await).await;
-    assert_eq!(started["status"], "succeeded");
+    let (_, line, host) = running_device_host(world).await;
     let registry = &world.bed.registry;
     let user = format!("/v1/admin/users/{}", world.user.user.id);
     let given = async || {

@@ -3,18 +3,11 @@
 use moorline_server::registry::model::Timestamp;
 use serde_json::json;
 
-use crate::hosts::line::Line;
-use crate::hosts::place::{act, device_host, ended, status};
+use crate::hosts::place::{running_device_host, status};
 use crate::world::World;
 
 pub(crate) async fn hosts_of_an_expired_user_are_stopped(world: &World<'_>) {
-    let (device, host) = device_host(world).await;
-    let line = Line::of(world, &device).await;
-    line.up().await;
-    assert_eq!(
-        ended(world, &act(world, &host, "start").await).await["status"],
-        "succeeded"
-    );
+    let (_, line, host) = running_device_host(world).await;
     let registry = &world.bed.registry;
     let user = &world.user.user;
     let soon = Timestamp(Timestamp::now().0 - 1);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use moorline_server::registry::model::HostId;
+use moorline_server::registry::model::{Host, HostId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::hosts::line::Line;
 use crate::http::Reply;
 use crate::world::{World, text};
 
@@ -26,6 +27,12 @@ impl Made {
 
     pub(crate) fn host_id(&self) -> HostId {
         HostId(Uuid::try_parse(&self.id).unwrap())
+    }
+
+    /// As the registry keeps it.
+    pub(crate) async fn kept(&self, world: &World<'_>) -> Host {
+        let kept = world.bed.registry.host(self.host_id()).await;
+        kept.unwrap().unwrap()
     }
 
     fn of(reply: &Reply) -> Self {
@@ -54,6 +61,21 @@ pub(crate) async fn device_host(world: &World<'_>) -> (String, Made) {
     let made = make(world, json!({"device_id": device})).await;
     assert_eq!(ended(world, &made.task).await["status"], "succeeded");
     (device, made)
+}
+
+/// The same, running over its tunnel.
+pub(crate) async fn running_device_host(world: &World<'_>) -> (String, Line, Made) {
+    let (device, host) = device_host(world).await;
+    let line = Line::of(world, &device).await;
+    line.up().await;
+    start(world, &host).await;
+    (device, line, host)
+}
+
+/// Starts a host, which has to succeed.
+pub(crate) async fn start(world: &World<'_>, host: &Made) {
+    let started = ended(world, &act(world, host, "start").await).await;
+    assert_eq!(started["status"], "succeeded", "{started}");
 }
 
 /// The task as the list shows it.

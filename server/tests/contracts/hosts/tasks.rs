@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::hosts::line::Line;
-use crate::hosts::place::{act, device_host, ended, make, status, task, until};
+use crate::hosts::place::{
+    act, device_host, ended, make, running_device_host, status, task, until,
+};
 use crate::world::{PASSWORD, World, refused, text};
 
 pub(crate) async fn tasks_of_one_host_run_in_order(world: &World<'_>) {
@@ -144,11 +146,7 @@ pub(crate) async fn a_storm_ends_in_what_was_asked_last(world: &World<'_>) {
 }
 
 pub(crate) async fn a_host_whose_tunnel_is_gone_is_stopped(world: &World<'_>) {
-    let (device, host) = device_host(world).await;
-    let line = Line::of(world, &device).await;
-    line.up().await;
-    let started = ended(world, &act(world, &host, "start").await).await;
-    assert_eq!(started["status"], "succeeded", "{started}");
+    let (_, line, host) = running_device_host(world).await;
     line.down().await;
     let since = std::time::Instant::now();
     while status(world, &host).await == "running" {

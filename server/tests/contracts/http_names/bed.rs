@@ -13,7 +13,7 @@ use moorline_server::passwords::Passwords;
 use moorline_server::registry::Registry;
 use moorline_server::registry::model::{
     AccountId, Device, DeviceId, Forward, ForwardKind, KeyContext, KeyLimits, NewApiClient,
-    NewUser, Role,
+    NewUser, PolicyChange, Role,
 };
 use moorline_server::serve::serve;
 use sea_orm::{ConnectionTrait as _, Database};
@@ -213,6 +213,16 @@ impl Bed {
     pub(crate) async fn get(&self, host: &str, path: &str) -> Reply {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         http::raw(self.names, VISITOR, request.as_bytes()).await
+    }
+
+    /// What another process on the same database does, as a node's own look finds it within seconds.
+    pub(crate) async fn demand(&self, session: &Session, recording_required: bool) {
+        let policy = PolicyChange {
+            recording_required: Some(recording_required),
+            ..PolicyChange::default()
+        };
+        let set = self.registry.set_device_policy(session.device.id, policy);
+        assert!(set.await.unwrap());
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::http;
 use crate::http_names::bed::{Bed, DOMAIN, VISITOR};
-use crate::http_names::names::Site;
+use crate::http_names::site::Site;
 
 /// The first line of an SSH server, after `first` was sent to it.
 async fn banner(server: SocketAddr, first: &[u8]) -> String {

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use crate::http;
 use crate::http_names::bed::{Bed, Session, VISITOR, token_of};
-use crate::http_names::names::demand;
 use crate::http_names::ws_device::{Name, Raw};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -197,13 +196,13 @@ pub(crate) async fn a_demanded_recording_cuts_visitors_and_keeps_the_tunnel(bed:
     let mut raw = Raw::hold(bed, &session).await;
     let (mut visitor, name) = visit(&session).await;
     assert_eq!(raw.next().await, (name, 1, vec![]));
-    demand(bed, &session, true).await;
+    bed.demand(&session, true).await;
     assert_eq!(rest(&mut visitor).await, b"");
     assert_eq!(raw.next().await, (name, 3, vec![]));
     let (mut refused, _) = visit(&session).await;
     assert_eq!(rest(&mut refused).await, b"");
     // The tunnel was there all the time: what comes next on it is the next visitor.
-    demand(bed, &session, false).await;
+    bed.demand(&session, false).await;
     for _ in 0..600 {
         let (mut visitor, name) = visit(&session).await;
         let mut byte = [0];

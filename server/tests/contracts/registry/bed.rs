@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use moorline_protocol::Secret;
 use moorline_protocol::scope::Scope;
 use moorline_server::master_key::MasterKey;
 use moorline_server::registry::Registry;
 use moorline_server::registry::error::CreateDeviceError;
 use moorline_server::registry::model::{
-    AccountId, ApiKey, CreatedDevice, KeyContext, KeyLimits, Naming, NewApiClient, NewDevice, Node,
-    NodeStatus, PublicKey,
+    AccountId, ApiKey, CreatedDevice, DeviceId, HostLimits, KeyContext, KeyLimits, Naming,
+    NewApiClient, NewDevice, NewHost, Node, NodeStatus, PublicKey, UserId,
 };
 use sea_orm::{ConnectionTrait as _, Database};
 
@@ -147,6 +148,25 @@ pub(crate) fn new_client(name: &str) -> NewApiClient {
         scope: vec![Scope::DeviceCreate.as_str().into()],
         rate_limit: 600,
         limits: KeyLimits::default(),
+    }
+}
+
+/// A host that is `device`, in use by `user`.
+pub(crate) fn new_host(account: AccountId, user: UserId, device: DeviceId) -> NewHost {
+    NewHost {
+        account,
+        user,
+        device: Some(device),
+        slot_key: None,
+        region: None,
+        timezone: String::new(),
+        hostname: String::new(),
+        limits: HostLimits {
+            memory_mb: 0,
+            cpus: 0.0,
+            disk_gb: 0,
+        },
+        entry_password_hash: Secret::new("$argon2id$".into()),
     }
 }
 

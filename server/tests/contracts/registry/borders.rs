@@ -7,12 +7,12 @@ use moorline_server::registry::error::{
 };
 use moorline_server::registry::model::{
     AccessPolicy, AccountId, DeviceId, EgressSettings, EgressStatus, EgressTunnel, ForwardKind,
-    HostLimits, HostOrder, HostStatus, NewHost, NewUser, PolicyChange, Role, TaskEnd, TaskKind,
-    TaskStatus, Timestamp, User, UserId, UserStatus, Wanted,
+    HostOrder, HostStatus, NewUser, PolicyChange, Role, TaskEnd, TaskKind, TaskStatus, Timestamp,
+    User, UserId, UserStatus, Wanted,
 };
 use uuid::Uuid;
 
-use crate::registry::bed::{Bed, public_key};
+use crate::registry::bed::{Bed, new_host, public_key};
 
 fn hash(text: &str) -> Secret<String> {
     Secret::new(text.into())
@@ -32,21 +32,7 @@ async fn user(bed: &Bed, account: AccountId, name: &str) -> User {
 
 fn order(account: AccountId, user: UserId, device: DeviceId) -> HostOrder {
     HostOrder {
-        new: NewHost {
-            account,
-            user,
-            device: Some(device),
-            slot_key: None,
-            region: None,
-            timezone: String::new(),
-            hostname: String::new(),
-            limits: HostLimits {
-                memory_mb: 0,
-                cpus: 0.0,
-                disk_gb: 0,
-            },
-            entry_password_hash: hash("entry"),
-        },
+        new: new_host(account, user, device),
         egress_ip: None,
         requested_by: "admin".into(),
     }

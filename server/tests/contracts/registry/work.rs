@@ -6,12 +6,12 @@ use moorline_protocol::Secret;
 use moorline_server::registry::Registry;
 use moorline_server::registry::error::ForwardError;
 use moorline_server::registry::model::{
-    Host, HostLimits, HostOrder, HostStatus, HostWanted, NewHost, NewUser, OperatorSession, Role,
-    SessionEnd, SessionFilter, Task, TaskEnd, TaskKind, TaskStatus, Timestamp, User,
+    Host, HostOrder, HostStatus, HostWanted, NewUser, OperatorSession, Role, SessionEnd,
+    SessionFilter, Task, TaskEnd, TaskKind, TaskStatus, Timestamp, User,
 };
 use uuid::Uuid;
 
-use crate::registry::bed::Bed;
+use crate::registry::bed::{Bed, new_host};
 
 async fn user(bed: &Bed, name: &str) -> User {
     let new = NewUser {
@@ -28,21 +28,7 @@ async fn user(bed: &Bed, name: &str) -> User {
 async fn host(bed: &Bed, user: &User) -> (Host, Task) {
     let device = bed.made(bed.new_device()).await;
     let order = HostOrder {
-        new: NewHost {
-            account: bed.account,
-            user: user.id,
-            device: Some(device.id),
-            slot_key: None,
-            region: None,
-            timezone: String::new(),
-            hostname: String::new(),
-            limits: HostLimits {
-                memory_mb: 0,
-                cpus: 0.0,
-                disk_gb: 0,
-            },
-            entry_password_hash: Secret::new("$argon2id$".into()),
-        },
+        new: new_host(bed.account, user.id, device.id),
         egress_ip: None,
         requested_by: "admin".into(),
     };

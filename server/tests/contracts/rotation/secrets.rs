@@ -6,14 +6,15 @@ use moorline_server::master_key::files::KeyFiles;
 use moorline_server::registry::error::RegistryError;
 use moorline_server::registry::model::{
     AccountId, DeviceId, EgressIpId, EgressSettings, EgressStatus, EgressTunnel, EventFilter,
-    ForwardId, ForwardKind, HostId, HostLimits, KeyContext, KeyLimits, KeyPurpose, Naming,
-    NewApiClient, NewDevice, NewEvent, NewHost, NewUser, NewUserKey, Node, NodeStatus, PublicKey,
-    Role, Timestamp, WireGuard,
+    ForwardId, ForwardKind, HostId, KeyContext, KeyLimits, KeyPurpose, Naming, NewApiClient,
+    NewDevice, NewEvent, NewUser, NewUserKey, Node, NodeStatus, PublicKey, Role, Timestamp,
+    WireGuard,
 };
 use moorline_server::registry::{Registry, Restart, SessionWish};
 use uuid::Uuid;
 
 use crate::bench::Bench;
+use crate::registry::bed::new_host;
 
 const PRIVATE_KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 const WG_PRIVATE: &str = "wireguard private key";
@@ -73,21 +74,7 @@ impl Secrets {
         let device = registry.create_device(device).await.unwrap().id;
         let seen = registry.device(device).await.unwrap().unwrap();
         let session = registry.open_session(&wish(device)).await.unwrap();
-        let host = NewHost {
-            account,
-            user: user.id,
-            device: Some(device),
-            slot_key: None,
-            region: None,
-            timezone: String::new(),
-            hostname: String::new(),
-            limits: HostLimits {
-                memory_mb: 0,
-                cpus: 0.0,
-                disk_gb: 0,
-            },
-            entry_password_hash: Secret::new("$argon2id$".into()),
-        };
+        let host = new_host(account, user.id, device);
         let host = registry.create_host(host).await.unwrap().id;
         let in_an_hour = Timestamp(Timestamp::now().0 + 3_600_000_000);
         let one_time = Secret::new(ONE_TIME.to_owned());

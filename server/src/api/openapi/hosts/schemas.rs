@@ -289,7 +289,7 @@ pub(super) fn object(members: &[Member]) -> RefOr<Schema> {
 }
 
 /// A schema of a plain type.
-pub(super) fn of_type(kind: Type) -> RefOr<Schema> {
+fn of_type(kind: Type) -> RefOr<Schema> {
     RefOr::T(Schema::Object(
         ObjectBuilder::new().schema_type(kind).build(),
     ))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::json;
@@ -176,11 +176,7 @@ pub(super) async fn change(
     id: i64,
 ) -> Result<Response, Failure> {
     let device = api.device_of_caller(caller, id).await?;
-    let presence = if call.method == Method::PUT {
-        Presence::Required
-    } else {
-        Presence::Optional
-    };
+    let presence = call.presence();
     let fields = call.body?.fields()?;
     let mut errors = FieldErrors::default();
     let name = errors.note(NAME, named(&fields, presence));

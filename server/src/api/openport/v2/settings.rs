@@ -1,6 +1,5 @@
 //! `/api/v2/keys/{id}/settings/` (openport contract section 3).
 
-use axum::http::Method;
 use axum::response::Response;
 use moorline_protocol::operator::DeviceState;
 use serde::Serialize;
@@ -76,11 +75,7 @@ pub(super) async fn change(
     id: i64,
 ) -> Result<Response, Failure> {
     let device = api.device_of_caller(caller, id).await?;
-    let presence = if call.method == Method::PUT {
-        Presence::Required
-    } else {
-        Presence::Optional
-    };
+    let presence = call.presence();
     let change = Change::parse(&call.body?.fields()?, presence)?;
     let actor = Actor::Key(&caller.0);
     let protect = change.ip_link_protection;
