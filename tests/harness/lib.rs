@@ -55,7 +55,7 @@ pub use net::{Network, SERVER_ADDRESS, SERVER_NAME};
 pub use operator::Operator;
 pub use ports::{free_port, free_ports};
 pub use postgres::Postgres;
-pub use process::{Done, Running, binary, repository, run, run_with_input};
+pub use process::{Done, Running, binary, repository, run, run_with_input, run_within};
 pub use server::{ADMIN_PASSWORD, ADMIN_USER, Https, ServerOptions, TestServer};
 pub use ssh::{KeyPair, Ssh};
 pub use sshd::Sshd;

@@ -205,6 +205,11 @@ pub fn run(command: &mut Command) -> Done {
 
 /// Runs `command` to its end, five minutes at most, and gives it `input`.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Done {
+    run_within(command, input, RUN_LIMIT)
+}
+
+/// Runs `command` to its end, `limit` at most, and gives it `input`.
+pub fn run_within(command: &mut Command, input: &[u8], limit: Duration) -> Done {
     let name = format!("{command:?}");
     let mut child = command
         .stdin(Stdio::piped())
@@ -215,7 +220,7 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Done {
     let mut stdin = child.stdin.take().unwrap();
     let out = reading(child.stdout.take().unwrap());
     let err = reading(child.stderr.take().unwrap());
-    let end = Instant::now() + RUN_LIMIT;
+    let end = Instant::now() + limit;
     std::thread::scope(|scope| {
         // A program that does not read its input closes it; that is its own affair.
         scope.spawn(move || stdin.write_all(input).ok());
@@ -242,7 +247,7 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Done {
                 stderr,
             },
             (status, stdout, stderr) => panic!(
-                "{name} has not ended after {RUN_LIMIT:?}\nitself: {status:?}\nstdout: {stdout:?}\nstderr: {stderr:?}"
+                "{name} has not ended after {limit:?}\nitself: {status:?}\nstdout: {stdout:?}\nstderr: {stderr:?}"
             ),
         }
     })
