@@ -10,6 +10,7 @@
 //! | `hosts`, `egress`, `bindings` | users' machines, and how their traffic leaves |
 //! | `login_failures` | wrong passwords, counted |
 //! | `host_orders`, `host_changes`, `tasks` | making, changing and finding them, and the work on them |
+//! | `host_checks` | keeping their status true |
 //! | `renewal` | new public ports for a device |
 //! | `operator_sessions` | who reached what |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
@@ -43,6 +44,7 @@ pub mod error;
 mod events;
 mod first_forward;
 mod host_changes;
+mod host_checks;
 mod host_orders;
 mod hosts;
 mod http_names;
@@ -55,6 +57,8 @@ pub mod model;
 mod nodes;
 mod open_sessions;
 mod operator_sessions;
+#[cfg(test)]
+mod plans;
 mod ports;
 mod presence;
 mod public_key;
