@@ -10,7 +10,7 @@
 //! | `hosts`, `egress`, `bindings` | users' machines, and how their traffic leaves |
 //! | `login_failures` | wrong passwords, counted |
 //! | `host_orders`, `host_changes`, `host_views`, `tasks` | making, changing and finding them, and the work on them |
-//! | `one_time_passwords` | ways in to a host for one login |
+//! | `one_time_passwords`, `host_checks` | ways in to a host for one login; keeping the status of hosts true |
 //! | `renewal` | new public ports for a device |
 //! | `operator_sessions` | who reached what |
 //! | `creation`, `first_forward`, `ports` | making devices in batches, and the public ports they get |
@@ -44,6 +44,7 @@ pub mod error;
 mod events;
 mod first_forward;
 mod host_changes;
+mod host_checks;
 mod host_orders;
 mod host_views;
 mod hosts;
@@ -58,6 +59,8 @@ mod nodes;
 mod one_time_passwords;
 mod open_sessions;
 mod operator_sessions;
+#[cfg(test)]
+mod plans;
 mod ports;
 mod presence;
 mod public_key;

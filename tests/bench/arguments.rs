@@ -10,11 +10,12 @@ pub(crate) const HELP: &str = "\
 make bench [ARGS=\"…\"]
 
   --rounds N        rounds, 5 unless told; what takes long is repeated three times at most
-  --only MEASURE    download, upload, latency, connections, http, reconnect, memory or create; may be repeated
+  --only MEASURE    download, upload, latency, connections, http, reconnect, fleet, takeover,
+                    memory or create; may be repeated
   --peer NAME       direct, openssh, rathole, rathole-noise or moorline; may be repeated
   --quick           one round with short windows and 100 idle tunnels
 
-MOORLINE_IDLE_TUNNELS sets the number of idle tunnels, 1000 unless told.
+MOORLINE_IDLE_TUNNELS sets the number of idle tunnels, and of the agents of the fleet, 1000 unless told.
 The table goes to standard output, the same figures to target/bench.json.";
 
 /// What the command line asks for.

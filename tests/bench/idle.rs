@@ -1,3 +1,5 @@
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use russh::client::{Config, Handle, Handler};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg};
 use russh::{Channel, ChannelMsg, SshId, client};
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -27,6 +30,7 @@ pub(crate) struct Login {
     user: String,
     key: Arc<PrivateKey>,
     agent: Option<u16>,
+    source: Ipv4Addr,
 }
 
 impl Login {
@@ -36,6 +40,7 @@ impl Login {
             user: user.to_owned(),
             key: Arc::new(russh::keys::load_secret_key(private, None)?),
             agent: None,
+            source: Ipv4Addr::LOCALHOST,
         })
     }
 
@@ -45,8 +50,19 @@ impl Login {
             user: user.to_owned(),
             key,
             agent: Some(public_port),
+            source: Ipv4Addr::LOCALHOST,
         }
     }
+
+    /// The same from another address of loopback.
+    pub(crate) fn from(self, source: Ipv4Addr) -> Self {
+        Self { source, ..self }
+    }
+}
+
+/// A random number.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// A new device key.
@@ -66,9 +82,17 @@ pub(crate) struct IdleTunnels {
     _runtime: Runtime,
 }
 
-struct Tunnel {
-    _handle: Handle<Trusting>,
+/// A tunnel that is up.
+pub(crate) struct Tunnel {
+    handle: Handle<Trusting>,
     _control: Option<Channel<client::Msg>>,
+}
+
+impl Tunnel {
+    /// Waits until it is lost.
+    pub(crate) async fn ended(self) {
+        self.handle.await.unwrap_or_default();
+    }
 }
 
 impl IdleTunnels {
@@ -102,7 +126,8 @@ async fn connect_all(port: u16, logins: Vec<Login>) -> Result<Vec<Tunnel>> {
     Ok(tunnels)
 }
 
-async fn connect(port: u16, login: Login) -> Result<Tunnel> {
+/// Logs in and asks for the forward.
+pub(crate) async fn connect(port: u16, login: Login) -> Result<Tunnel> {
     let mut config = Config {
         nodelay: true,
         ..Config::default()
@@ -110,7 +135,11 @@ async fn connect(port: u16, login: Login) -> Result<Tunnel> {
     if login.agent.is_some() {
         config.client_id = SshId::Standard(format!("{AGENT_IDENT}bench").into());
     }
-    let mut handle = client::connect(Arc::new(config), ("127.0.0.1", port), Trusting).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((login.source, 0).into())?;
+    let stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
+    stream.set_nodelay(true)?;
+    let mut handle = client::connect_stream(Arc::new(config), stream, Trusting).await?;
     let key = PrivateKeyWithHashAlg::new(login.key, None);
     let answer = handle.authenticate_publickey(login.user, key).await?;
     ensure!(answer.success(), "an idle tunnel was refused");
@@ -127,7 +156,7 @@ async fn connect(port: u16, login: Login) -> Result<Tunnel> {
         .await
         .context("ask for a forward")?;
     Ok(Tunnel {
-        _handle: handle,
+        handle,
         _control: control,
     })
 }
@@ -154,7 +183,7 @@ async fn say_hello(handle: &Handle<Trusting>) -> Result<Channel<client::Msg>> {
 }
 
 /// Takes any host key: the server is our own child.
-struct Trusting;
+pub(crate) struct Trusting;
 
 impl Handler for Trusting {
     type Error = russh::Error;

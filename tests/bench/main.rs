@@ -6,6 +6,7 @@
 //! | [`measures`] | what is measured |
 //! | [`load`] | visitors of a public port: copies, requests, connections, a server that was away |
 //! | [`idle`], [`create`] | many idle tunnels, many new devices |
+//! | [`fleet`] | many agents that come back, tunnels that take over |
 //! | [`peers`] | those who are compared |
 //! | [`web`] | the web server on the device |
 //! | [`service`] | the program on the device that every peer leads to |
@@ -36,6 +37,7 @@ use crate::service::Service;
 
 mod arguments;
 mod create;
+mod fleet;
 mod idle;
 mod load;
 mod measures;

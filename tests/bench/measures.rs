@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::create;
+use crate::fleet::Source;
 use crate::load::{bulk, connections, http, latency, reconnect};
 use crate::peers::{OURS, Peer};
 use crate::service::Service;
@@ -24,6 +25,10 @@ pub(crate) enum Measure {
     Http,
     /// The server killed and started again.
     Reconnect,
+    /// The same with many agents, from one address and from everywhere.
+    Fleet,
+    /// A second login of a device that has a tunnel.
+    Takeover,
     /// A server that holds many idle tunnels.
     Memory,
     /// New devices over the API.
@@ -32,13 +37,15 @@ pub(crate) enum Measure {
 
 impl Measure {
     /// All of them, in the order in which they run.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Download,
         Self::Upload,
         Self::Latency,
         Self::Connections,
         Self::Http,
         Self::Reconnect,
+        Self::Fleet,
+        Self::Takeover,
         Self::Memory,
         Self::Create,
     ];
@@ -52,6 +59,8 @@ impl Measure {
             Self::Connections => "connections",
             Self::Http => "http",
             Self::Reconnect => "reconnect",
+            Self::Fleet => "fleet",
+            Self::Takeover => "takeover",
             Self::Memory => "memory",
             Self::Create => "create",
         }
@@ -61,7 +70,7 @@ impl Measure {
     pub(crate) const fn most_rounds(self) -> usize {
         match self {
             Self::Memory => 1,
-            Self::Reconnect | Self::Create => 3,
+            Self::Reconnect | Self::Fleet | Self::Takeover | Self::Create => 3,
             _ => usize::MAX,
         }
     }
@@ -103,6 +112,16 @@ pub(crate) enum Metric {
     HttpUpload,
     /// Back after the server's end.
     Reconnect,
+    /// Half of the agents behind one address back.
+    FleetHalf,
+    /// All of them.
+    FleetAll,
+    /// All agents from addresses of their own.
+    FleetEverywhere,
+    /// A login that takes over.
+    TakeoverP50,
+    /// The slowest of a hundred.
+    TakeoverP99,
     /// Server memory in all.
     ServerMemory,
     /// Server memory a tunnel.
@@ -128,6 +147,11 @@ impl Metric {
             Self::HttpDownload => ("HTTP body of 64 MB down", "MB/s", More),
             Self::HttpUpload => ("HTTP body of 64 MB up", "MB/s", More),
             Self::Reconnect => ("served again after the server's kill -9", "ms", Less),
+            Self::FleetHalf => ("half of all agents back, from one address", "ms", Less),
+            Self::FleetAll => ("all agents back, from one address", "ms", Less),
+            Self::FleetEverywhere => ("all agents back, from everywhere", "ms", Less),
+            Self::TakeoverP50 => ("login that takes a tunnel over, p50", "ms", Less),
+            Self::TakeoverP99 => ("login that takes a tunnel over, p99", "ms", Less),
             Self::ServerMemory => ("server memory with all idle tunnels", "MiB", Less),
             Self::TunnelMemory => ("server memory of an idle tunnel", "KiB", Less),
             Self::Create => ("create_new_client, 64 in flight", "1/s", More),
@@ -193,10 +217,44 @@ pub(crate) fn measure(
             .map(|millis| (Metric::Reconnect, millis))
             .into_iter()
             .collect(),
+        Measure::Fleet => return returns(peer, effort.idle_tunnels),
+        Measure::Takeover => peer.takeovers()?.map_or_else(Vec::new, |took| {
+            let at = |part: usize| took.get(took.len() * part / 100).copied();
+            let figures = [(Metric::TakeoverP50, at(50)), (Metric::TakeoverP99, at(99))];
+            let known = figures.into_iter();
+            known
+                .filter_map(|(metric, millis)| Some((metric, millis?)))
+                .collect()
+        }),
         Measure::Memory => return memory(peer, effort.idle_tunnels),
         Measure::Create => return create_rate(peer, effort.creates),
     };
     Ok(Figures { values, note: None })
+}
+
+fn returns(peer: &dyn Peer, agents: usize) -> Result<Figures> {
+    let Some(one) = peer.fleet(agents, Source::OneAddress)? else {
+        return Ok(Figures::default());
+    };
+    let mut figures = Figures {
+        values: vec![
+            (Metric::FleetHalf, one.half_ms),
+            (Metric::FleetAll, one.all_ms),
+        ],
+        note: None,
+    };
+    let mut failed = one.failed;
+    if let Some(everywhere) = peer.fleet(agents, Source::Everywhere)? {
+        figures
+            .values
+            .push((Metric::FleetEverywhere, everywhere.all_ms));
+        failed += everywhere.failed;
+    }
+    figures.note = Some(format!(
+        "{}: {agents} agents after kill -9 of the server, {failed} logins that were begun came to nothing",
+        peer.name()
+    ));
+    Ok(figures)
 }
 
 fn memory(peer: &dyn Peer, wanted: usize) -> Result<Figures> {

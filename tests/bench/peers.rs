@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Result, anyhow};
 
+use crate::fleet;
 use crate::service::Service;
 
 mod direct;
@@ -41,6 +42,16 @@ pub(crate) trait Peer {
 
     /// Memory of a fresh server with `count` idle tunnels, `None` when there is no such thing.
     fn idle_memory(&self, _count: usize) -> Result<Option<IdleMemory>> {
+        Ok(None)
+    }
+
+    /// Agents that come back to a server that was killed, `None` when there is no such thing.
+    fn fleet(&self, _count: usize, _source: fleet::Source) -> Result<Option<fleet::Return>> {
+        Ok(None)
+    }
+
+    /// Milliseconds that logins took which took over a tunnel, sorted; `None` when there is no such thing.
+    fn takeovers(&self) -> Result<Option<Vec<f64>>> {
         Ok(None)
     }
 }

@@ -1,7 +1,7 @@
 //! The look every minute at what has become otherwise by itself: hosts whose device has no tunnel any more or has it
 //! back, and tasks that nobody works on (control contract section 15).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::Hosts;
 use crate::registry::error::RegistryError;
-use crate::registry::model::{Host, HostId, HostStatus, NewEvent, Task, Wanted};
+use crate::registry::model::{HostId, HostStatus, HostToCheck, NewEvent, Task, Wanted};
 
 /// Time between two looks at hosts and tasks.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ impl Gone {
     }
 
     /// Forgets hosts that are not among those that run.
-    fn keep(&mut self, running: &[HostId]) {
+    fn keep(&mut self, running: &HashSet<HostId>) {
         self.0.retain(|host, _| running.contains(host));
     }
 }
@@ -74,25 +74,22 @@ impl Hosts {
             .device_hosts_to_check(&self.place.node)
             .await?;
         let now = Instant::now();
-        let mut running = Vec::new();
-        for (host, wanted) in &hosts {
-            let device = host.device;
-            let open = device.is_some_and(|device| {
-                let tunnel = self.tunnels.status(device);
-                tunnel.is_some_and(|tunnel| tunnel.open)
-            });
+        let mut running = HashSet::new();
+        for host in &hosts {
+            let tunnel = self.tunnels.status(host.device);
+            let open = tunnel.is_some_and(|tunnel| tunnel.open);
             match host.status {
                 HostStatus::Running => {
-                    running.push(host.id);
+                    running.insert(host.id);
                     if gone.too_long(host.id, open, now) {
                         self.drifted(host).await?;
                     }
                 }
-                HostStatus::Stopped | HostStatus::Failed if open && *wanted == Wanted::Open => {
+                HostStatus::Stopped | HostStatus::Failed if open && host.wanted == Wanted::Open => {
                     let to = HostStatus::Running;
                     let corrected = self.registry.correct_host_status(host.id, host.status, to);
                     if corrected.await? {
-                        info!(host = %host.short_id, "host runs again: its tunnel returned");
+                        info!(host = %host.id, "host runs again: its tunnel returned");
                     }
                 }
                 HostStatus::Stopped | HostStatus::Failed | HostStatus::Pending => {}
@@ -102,15 +99,15 @@ impl Hosts {
         Ok(())
     }
 
-    async fn drifted(&self, host: &Host) -> Result<(), RegistryError> {
+    async fn drifted(&self, seen: &HostToCheck) -> Result<(), RegistryError> {
         let to = HostStatus::Stopped;
-        if !self
-            .registry
-            .correct_host_status(host.id, host.status, to)
-            .await?
-        {
+        let corrected = self.registry.correct_host_status(seen.id, seen.status, to);
+        if !corrected.await? {
             return Ok(());
         }
+        let Some(host) = self.registry.host(seen.id).await? else {
+            return Ok(());
+        };
         warn!(host = %host.short_id, "host does not run any more: its device has no tunnel");
         self.changed();
         self.registry
@@ -128,7 +125,7 @@ impl Hosts {
                 ),
                 metadata: json!({
                     "operator": "system",
-                    "db_status": host.status.as_str(),
+                    "db_status": seen.status.as_str(),
                     "actual_status": to.as_str(),
                     "host_id": host.id.to_string(),
                 }),
@@ -181,7 +178,7 @@ mod tests {
         assert!(!gone.too_long(host, false, at(60)));
         assert!(!gone.too_long(host, false, at(119)));
         assert!(gone.too_long(host, false, at(120)));
-        gone.keep(&[]);
+        gone.keep(&HashSet::new());
         assert!(!gone.too_long(host, false, at(121)));
     }
 }

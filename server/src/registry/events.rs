@@ -37,6 +37,7 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, RegistryError> {
         let rows = chosen(&filter)
+            .order_by_desc(event::Column::At)
             .order_by_desc(event::Column::Id)
             .offset(filter.offset)
             .limit(filter.limit.min(MAX_LISTED))

@@ -1,16 +1,12 @@
-//! Finding hosts, their entry passwords and policies, and keeping their status true (control contract sections 8, 13
-//! and 15).
+//! Finding hosts, their entry passwords and policies (control contract sections 8 and 13).
 
 use moorline_protocol::Secret;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult as _};
-use sea_orm::{QueryFilter as _, QuerySelect as _, Statement};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::entity::{binding, host, one_time_password, user};
 use super::error::{Attempt as _, RegistryError};
-use super::model::{
-    Host, HostId, HostKind, HostStatus, PolicyChange, Timestamp, User, UserId, Wanted,
-};
+use super::model::{Host, HostId, HostKind, PolicyChange, Timestamp, User, UserId};
 use super::{Registry, is_storable};
 
 /// Rows named in one statement; databases limit them.
@@ -158,61 +154,6 @@ impl Registry {
             .exec(&self.store.write)
             .await
             .attempt("set policy of host")?;
-        Ok(done.rows_affected > 0)
-    }
-
-    /// The device hosts of a node whose status may have to follow the tunnel: those that run, and those that do not
-    /// although the tunnel is wanted open. Hosts with work under way are left out. The second is whether the tunnel
-    /// is wanted open.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn device_hosts_to_check(
-        &self,
-        node: &str,
-    ) -> Result<Vec<(Host, Wanted)>, RegistryError> {
-        let sql = "SELECT h.*, d.wanted AS device_wanted FROM hosts AS h \
-             JOIN devices AS d ON d.id = h.device_id WHERE d.region = $1 \
-             AND (h.status = 'running' OR (h.status IN ('stopped', 'failed') AND d.wanted = 'open')) \
-             AND NOT EXISTS (SELECT 1 FROM tasks AS t WHERE t.host_id = h.id \
-                 AND t.status IN ('pending', 'running'))";
-        let backend = self.store.read.get_database_backend();
-        let rows = self
-            .store
-            .read
-            .query_all_raw(Statement::from_sql_and_values(backend, sql, [node.into()]))
-            .await
-            .attempt("look for hosts to check")?;
-        let mut hosts = Vec::with_capacity(rows.len());
-        for row in rows {
-            let wanted: String = row.try_get("", "device_wanted").attempt("read host")?;
-            let wanted = Wanted::parse(&wanted).ok_or(RegistryError::Damaged {
-                column: "devices.wanted",
-            })?;
-            let row = host::Model::from_query_result(&row, "").attempt("read host")?;
-            hosts.push((Host::try_from(row)?, wanted));
-        }
-        Ok(hosts)
-    }
-
-    /// Sets the status of a host that still has the status `from`, and tells whether it had.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn correct_host_status(
-        &self,
-        id: HostId,
-        from: HostStatus,
-        to: HostStatus,
-    ) -> Result<bool, RegistryError> {
-        let done = host::Entity::update_many()
-            .col_expr(host::Column::Status, Expr::value(to.as_str()))
-            .col_expr(host::Column::UpdatedAt, Expr::value(Timestamp::now().0))
-            .filter(host::Column::Id.eq(id.0))
-            .filter(host::Column::Status.eq(from.as_str()))
-            .exec(&self.store.write)
-            .await
-            .attempt("correct status of host")?;
         Ok(done.rows_affected > 0)
     }
 }

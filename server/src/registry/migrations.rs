@@ -38,6 +38,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0004_lasting_key.sql"),
         postgres: include_str!("../../migrations/postgres/0004_lasting_key.sql"),
     },
+    Migration {
+        number: 5,
+        name: "listing",
+        sqlite: include_str!("../../migrations/sqlite/0005_listing.sql"),
+        postgres: include_str!("../../migrations/postgres/0005_listing.sql"),
+    },
 ];
 
 /// Processes that start at once migrate one after the other. Any fixed number does.
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn numbers_count_up_from_one() {
-        assert_eq!(MIGRATIONS.len(), 4);
+        assert_eq!(MIGRATIONS.len(), 5);
         for (expected, step) in (1..).zip(MIGRATIONS) {
             assert_eq!(step.number, expected, "{}", step.name);
         }

@@ -41,9 +41,9 @@ pub use egress::{
 pub use events::{Event, EventFilter, EventPage, NewEvent};
 pub use forwards::{Forward, ForwardKind, HttpName, LinkClick, Session};
 pub use hosts::{
-    AccessPolicy, Host, HostId, HostKind, HostLimits, HostOrder, HostStatus, HostView, HostWanted,
-    NewHost, OperatorSession, PolicyChange, Removal, SessionEnd, SessionFilter, Task, TaskEnd,
-    TaskId, TaskKind, TaskStatus,
+    AccessPolicy, Host, HostId, HostKind, HostLimits, HostOrder, HostStatus, HostToCheck, HostView,
+    HostWanted, NewHost, OperatorSession, PolicyChange, Removal, SessionEnd, SessionFilter, Task,
+    TaskEnd, TaskId, TaskKind, TaskStatus,
 };
 pub use keys::{ApiKey, KeyContext, KeyLimits, NewApiClient};
 pub use nodes::{Node, NodeStatus};

@@ -1,7 +1,7 @@
 //! The forwards of an account that are open now (openport contract section 3, `sessions/`). Which are open is asked
 //! of the live tunnels; here it is told whose they are.
 
-use sea_orm::sea_query::Query;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::Registry;
@@ -51,9 +51,14 @@ impl Registry {
         account: AccountId,
         open: &[ForwardId],
     ) -> Result<Vec<(i64, i64)>, RegistryError> {
+        // Asked of each device that is named: an account may have many more.
         let of_account = Query::select()
-            .column(device::Column::Number)
+            .expr(Expr::value(1))
             .from(device::Entity)
+            .and_where(
+                Expr::col((device::Entity, device::Column::Number))
+                    .equals((forward::Entity, forward::Column::DeviceNumber)),
+            )
             .and_where(device::Column::AccountId.eq(account.0))
             .to_owned();
         let mut own = Vec::new();
@@ -63,7 +68,7 @@ impl Registry {
                 .column(forward::Column::Id)
                 .column(forward::Column::DeviceNumber)
                 .filter(forward::Column::Id.is_in(part.iter().map(|id| id.0)))
-                .filter(forward::Column::DeviceNumber.in_subquery(of_account.clone()))
+                .filter(Expr::exists(of_account.clone()))
                 .into_tuple()
                 .all(&self.store.read)
                 .await

@@ -15,12 +15,12 @@ pub(super) mod placing;
 use std::collections::HashMap;
 
 use data_encoding::HEXLOWER;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use subtle::ConstantTimeEq as _;
 
 use super::Registry;
-use super::entity::{device, forward};
+use super::entity::{device, forward, node};
 use super::error::{Attempt as _, RegistryError};
 use super::model::{Device, DeviceId, Forward, ForwardId, Timestamp};
 use crate::random;
@@ -111,8 +111,14 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn sessions_on(&self, port: u16) -> Result<Vec<(Device, Forward)>, RegistryError> {
+        // A port is found by its node; there are few.
+        let nodes = Query::select()
+            .column(node::Column::Name)
+            .from(node::Entity)
+            .to_owned();
         let rows = forward::Entity::find()
             .filter(forward::Column::PublicPort.eq(i32::from(port)))
+            .filter(forward::Column::Node.in_subquery(nodes))
             .all(&self.store.read)
             .await
             .attempt("read sessions")?;

@@ -8,12 +8,15 @@ use serde_json::json;
 
 use super::{Door, IdleMemory, OURS, Peer};
 use crate::create;
+use crate::fleet;
 use crate::idle::{IdleTunnels, Login, device_key};
 use crate::load::reconnect::wait_served;
 use crate::processes;
 use crate::service::Service;
 use crate::web::Web;
 
+/// Devices whose tunnels are taken over, one after the other.
+const TAKEN_OVER: usize = 100;
 /// Name of the device.
 const DEVICE: &str = "bench";
 
@@ -117,12 +120,7 @@ impl Peer for Moorline {
 
     /// Devices of their own, made over the API, each with its tunnel, its control channel and its public port.
     fn idle_memory(&self, count: usize) -> Result<Option<IdleMemory>> {
-        let server = TestServer::start_with(ServerOptions {
-            ports: u16::try_from(count).context("too many idle tunnels")?,
-            ..ServerOptions::default()
-        });
-        let api_key = server.full_key("factory");
-        let logins = logins(&server, &api_key, count)?;
+        let (server, logins) = others(count)?;
         let process = server.process().id();
         let before_bytes = processes::memory_bytes(&[process])?;
         let held = IdleTunnels::hold(server.ssh_port(), logins)?;
@@ -135,6 +133,27 @@ impl Peer for Moorline {
             after_bytes,
         }))
     }
+
+    fn fleet(&self, count: usize, source: fleet::Source) -> Result<Option<fleet::Return>> {
+        let (mut server, logins) = others(count)?;
+        fleet::comes_back(&mut server, logins, source).map(Some)
+    }
+
+    fn takeovers(&self) -> Result<Option<Vec<f64>>> {
+        let (server, logins) = others(TAKEN_OVER)?;
+        fleet::takeovers(&server, logins).map(Some)
+    }
+}
+
+/// A server of their own with `count` devices.
+fn others(count: usize) -> Result<(TestServer, Vec<Login>)> {
+    let server = TestServer::start_with(ServerOptions {
+        ports: u16::try_from(count).context("too many devices")?,
+        ..ServerOptions::default()
+    });
+    let api_key = server.full_key("factory");
+    let logins = logins(&server, &api_key, count)?;
+    Ok((server, logins))
 }
 
 fn logins(server: &TestServer, api_key: &str, count: usize) -> Result<Vec<Login>> {

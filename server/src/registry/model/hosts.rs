@@ -5,7 +5,7 @@ use std::fmt;
 use moorline_protocol::Secret;
 use uuid::Uuid;
 
-use super::{AccountId, DeviceId, EgressIpId, Timestamp, UserId};
+use super::{AccountId, DeviceId, EgressIpId, Timestamp, UserId, Wanted};
 
 /// UUID of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +14,19 @@ pub struct HostId(pub Uuid);
 /// UUID of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub Uuid);
+
+/// A device host whose status may have to follow its tunnel.
+#[derive(Clone, Copy, Debug)]
+pub struct HostToCheck {
+    /// The host.
+    pub id: HostId,
+    /// The device that it is.
+    pub device: DeviceId,
+    /// How it stands in the books.
+    pub status: HostStatus,
+    /// Whether the tunnel is wanted open.
+    pub wanted: Wanted,
+}
 
 /// What a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

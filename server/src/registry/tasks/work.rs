@@ -16,6 +16,8 @@ use crate::registry::model::{HostId, HostStatus, Task, TaskEnd, TaskKind, TaskSt
 
 /// Longest error message that is kept, in characters.
 const MAX_MESSAGE: usize = 1000;
+/// Tasks that wait or run, in the words of the index that holds these alone: parameters would not match it.
+const OPEN: &str = r#""tasks"."status" IN ('pending', 'running')"#;
 
 impl Registry {
     /// Takes up to `most` tasks that `node` can do now: of each of its hosts the oldest one that waits, unless one of
@@ -27,6 +29,7 @@ impl Registry {
         let backend = self.store.read.get_database_backend();
         // Reading first: nearly always there is nothing to do, and then nothing is written.
         let any = task::Entity::find()
+            .filter(Expr::cust(OPEN))
             .filter(task::Column::Status.eq(TaskStatus::Pending.as_str()))
             .limit(1)
             .one(&self.store.read)
@@ -39,7 +42,8 @@ impl Registry {
         cancel_orphans(&transaction).await?;
         let sql = "SELECT t.* FROM tasks AS t JOIN hosts AS h ON h.id = t.host_id \
              LEFT JOIN devices AS d ON d.id = h.device_id \
-             WHERE t.status = 'pending' AND COALESCE(d.region, h.region) = $1 \
+             WHERE t.status = 'pending' AND t.status IN ('pending', 'running') \
+             AND COALESCE(d.region, h.region) = $1 \
              AND NOT EXISTS (SELECT 1 FROM tasks AS e WHERE e.host_id = t.host_id \
                  AND e.number < t.number AND e.status IN ('pending', 'running')) \
              ORDER BY t.number LIMIT $2";
@@ -73,6 +77,7 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn release_tasks(&self, node: &str) -> Result<u64, RegistryError> {
         let done = update(TaskStatus::Pending)
+            .filter(Expr::cust(OPEN))
             .filter(task::Column::Status.eq(TaskStatus::Running.as_str()))
             .filter(task::Column::Node.eq(node))
             .exec(&self.store.write)
@@ -122,10 +127,9 @@ impl Registry {
         let now = Timestamp::now();
         let micros = i64::try_from(threshold.as_micros()).unwrap_or(i64::MAX);
         let before = now.0.saturating_sub(micros);
-        let open = [TaskStatus::Pending, TaskStatus::Running].map(TaskStatus::as_str);
         let transaction = self.store.begin().await?;
         let stale = task::Entity::find()
-            .filter(task::Column::Status.is_in(open))
+            .filter(Expr::cust(OPEN))
             .filter(task::Column::UpdatedAt.lt(before))
             .filter(Expr::exists(touched_before(before)).not())
             .order_by_asc(task::Column::Number)
