@@ -2,6 +2,7 @@
 
 mod account;
 mod address;
+mod machines;
 mod tls;
 mod wire;
 
@@ -10,7 +11,8 @@ pub(crate) use account::{
     EventList, NewPassword, NewUser, UserEnvelope, UserInfo, UserList,
 };
 pub(crate) use address::Address;
-pub(crate) use wire::{KeyEnvelope, KeyInfo, KeyList, Login, LoginAnswer, NewKey};
+pub(crate) use machines::{HostInfo, HostList, NewHost, QueuedTask, TaskInfo, TaskList};
+pub(crate) use wire::{KeyEnvelope, KeyInfo, KeyList, Login, LoginAnswer, MadeKey, NewKey};
 
 use std::error::Error;
 use std::time::Duration;
@@ -27,8 +29,9 @@ use crate::profile::{ProfileName, Trust};
 /// How long a TCP and TLS handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one call may take in all: a page of devices over a slow line fits.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one call may take in all: a page of devices over a slow line fits, and the test of an egress IP, for which
+/// the server takes 30 s.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Largest answer read, in bytes: many times a full page of devices.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;

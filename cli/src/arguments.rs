@@ -3,15 +3,22 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api_client, api_key, completions, device, egress, event, expose, forward, host, key,
-    key_binding, link, login, logout, node, profile, session, ssh, ssh_config, task, user, version,
-    whoami,
+    api_client, api_key, change_password, completions, device, egress, event, expose, forward,
+    host, key, key_binding, link, login, logout, node, profile, session, ssh, ssh_config, task,
+    user, version, whoami,
 };
 use crate::output::{Format, Output};
 use crate::profile::{ProfileName, Store};
 use crate::session::Context;
 
-const EXIT_STATUSES: &str = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, \
+const EXIT_STATUSES: &str = "Examples:
+  moorline login https://moor.example.com:8080 --username admin
+  moorline device list
+  moorline ssh cam000001
+  moorline host create --user udo --device cam000001
+  moorline event follow
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, \
      4 refused (log in again), 5 server unreachable";
 
 /// Look after devices and reach them by ssh.
@@ -68,6 +75,10 @@ enum Command {
     #[command(subcommand)]
     Event(event::Command),
     Completions(completions::Arguments),
+    /// Names that may stand at the end of a command line; the scripts of `completions` ask for them
+    #[command(hide = true, name = completions::NAMES)]
+    Names(completions::NamesArguments),
+    ChangePassword(change_password::Arguments),
     Whoami(whoami::Arguments),
     Version(version::Arguments),
 }
@@ -113,6 +124,14 @@ impl Arguments {
             Command::Egress(command) => egress::run(&context()?.session()?, command).await,
             Command::Event(command) => event::run(&context()?.session()?, command).await,
             Command::Completions(arguments) => completions::run(output, &arguments),
+            Command::Names(arguments) => {
+                let context = context()?;
+                completions::names(&context, &arguments).await;
+                Ok(())
+            }
+            Command::ChangePassword(arguments) => {
+                change_password::run(&context()?.session()?, &arguments).await
+            }
             Command::Whoami(_) => whoami::run(context()?.session()?).await,
             Command::Version(_) => version::run(output),
         }
@@ -133,20 +152,37 @@ mod tests {
     #[test]
     fn examples_are_right() {
         let mut seen = 0;
-        for noun in [
-            "session", "forward", "user", "host", "egress", "event", "task",
-        ] {
-            let mut command = Arguments::command();
-            let noun = command.find_subcommand_mut(noun).unwrap();
-            let help = noun.render_help().to_string();
-            let (_, examples) = help.split_once("Examples:\n").unwrap();
-            for line in examples.lines().map(str::trim) {
+        let mut command = Arguments::command();
+        let own = command.render_help().to_string();
+        let bare = [
+            "completions",
+            "logout",
+            "whoami",
+            "version",
+            "node",
+            "key-binding",
+            "help",
+        ];
+        let nouns = command
+            .get_subcommands_mut()
+            .filter(|noun| !noun.is_hide_set() && !bare.contains(&noun.get_name()))
+            .map(|noun| noun.render_help().to_string());
+        for help in nouns.chain([own]) {
+            let (_, examples) = help
+                .split_once("Examples:\n")
+                .unwrap_or_else(|| panic!("{help}"));
+            let lines = examples.lines().take_while(|line| line.starts_with("  "));
+            for line in lines.map(str::trim) {
+                // What a shell does around it is no affair of ours.
+                let line = line.split(" < ").next().unwrap();
+                let line = line.rsplit(" | ").next().unwrap();
                 let parsed = Arguments::try_parse_from(line.split_whitespace());
                 assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                assert!(line.chars().count() <= 98, "{line}");
                 seen += 1;
             }
         }
-        assert!(seen >= 14, "{seen}");
+        assert!(seen >= 60, "{seen}");
     }
 
     #[test]

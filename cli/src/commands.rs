@@ -2,6 +2,7 @@
 
 pub(crate) mod api_client;
 pub(crate) mod api_key;
+pub(crate) mod change_password;
 pub(crate) mod completions;
 pub(crate) mod device;
 pub(crate) mod egress;

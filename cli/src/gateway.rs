@@ -115,6 +115,15 @@ impl Route<'_> {
         arguments
     }
 
+    /// Arguments of ssh for a session on the host with `short_id`, which is all that its users say.
+    pub(crate) fn host(&self, short_id: &str) -> Vec<String> {
+        let mut arguments = self.options();
+        arguments.extend(["-p".to_owned(), self.gateway.port.to_string()]);
+        arguments.extend(["-l".to_owned(), short_id.to_owned()]);
+        arguments.push(self.gateway.host.clone());
+        arguments
+    }
+
     /// Arguments of ssh for a login as `login` at the sshd of `device` itself, end to end through the
     /// gateway. The device's own key is remembered when it is first seen.
     /// `identity` is offered to both.

@@ -56,6 +56,41 @@ pub(crate) fn ago(text: &str, now: SystemTime) -> String {
     }
 }
 
+/// The instant `text` for a person: to the second, in UTC, and how long ago it was; `text` itself where it is not a time.
+pub(crate) fn shown(text: &str) -> String {
+    shown_at(text, SystemTime::now())
+}
+
+fn shown_at(text: &str, now: SystemTime) -> String {
+    let Ok(then) = humantime::parse_rfc3339(text) else {
+        return text.to_owned();
+    };
+    let whole = humantime::format_rfc3339_seconds(then);
+    match then.duration_since(now).map(|left| left.as_secs()) {
+        Ok(1..) => format!("{whole} ({})", ahead(then, now)),
+        _ => format!("{whole} ({})", ago(text, now)),
+    }
+}
+
+/// How long after `now` the instant `then` comes, in one unit.
+fn ahead(then: SystemTime, now: SystemTime) -> String {
+    let seconds = then.duration_since(now).unwrap_or_default().as_secs();
+    match seconds {
+        0..60 => format!("in {seconds} s"),
+        60..3600 => format!("in {} min", seconds / 60),
+        3600..86_400 => format!("in {} h", seconds / 3600),
+        _ => format!("in {} d", seconds / 86_400),
+    }
+}
+
+/// When the time that ends at `text` is over, in one unit, from `now`: `in 29 d`, `2 h ago`.
+pub(crate) fn until(text: &str, now: SystemTime) -> String {
+    match humantime::parse_rfc3339(text) {
+        Ok(then) if then > now => ahead(then, now),
+        _ => ago(text, now),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +127,22 @@ mod tests {
             let refused = parse_since(bad, noon()).unwrap_err();
             assert_eq!(refused.exit(), Exit::Usage, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_person_reads_when_and_how_far() {
+        for (text, expected) in [
+            (
+                "2026-11-22T11:59:58.123456Z",
+                "2026-11-22T11:59:58Z (1 s ago)",
+            ),
+            ("2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z (in 2 d)"),
+            ("soon", "soon"),
+        ] {
+            assert_eq!(shown_at(text, noon()), expected);
+        }
+        assert_eq!(until("2026-11-22T13:30:00Z", noon()), "in 1 h");
+        assert_eq!(until("2026-11-21T12:00:00Z", noon()), "1 d ago");
     }
 
     #[test]

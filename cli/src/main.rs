@@ -9,6 +9,8 @@
 //! | `profile` | what is remembered of each server |
 //! | `gateway` | command lines and configuration for stock ssh |
 //! | `output` | the one module that prints |
+//! | `finding` | what names on the command line mean, and what comes close |
+//! | `waiting` | for work that the server does by and by |
 //! | `failure`, `exit` | errors with hints, exit statuses |
 //!
 //! *Invariant:* stdout carries data only, stderr all talk; passwords and secrets never come by argument.
@@ -18,12 +20,14 @@ mod arguments;
 mod commands;
 mod exit;
 mod failure;
+mod finding;
 mod gateway;
 mod instant;
 mod output;
 mod private_file;
 mod profile;
 mod session;
+mod waiting;
 
 use std::process::ExitCode;
 

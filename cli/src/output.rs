@@ -175,6 +175,19 @@ impl Output {
         bar
     }
 
+    /// A line that moves while something is waited for; it is drawn on a terminal only.
+    pub(crate) fn spinner(&self) -> ProgressBar {
+        if !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            spinner.set_style(style);
+        }
+        spinner.enable_steady_tick(Duration::from_millis(200));
+        spinner
+    }
+
     fn painted(&self, code: &str, text: &str) -> String {
         if self.colour_err {
             format!("\x1b[1;{code}m{text}\x1b[0m")

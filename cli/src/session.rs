@@ -102,6 +102,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Whether an administrator is logged in; others see their own hosts and keys.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.profile.role != "user"
+    }
+
     /// Every device whose name begins with `prefix`, oldest first, page by page.
     pub(crate) async fn devices(&self, prefix: Option<&str>) -> anyhow::Result<Vec<DeviceInfo>> {
         let mut devices: Vec<DeviceInfo> = Vec::new();

@@ -56,6 +56,7 @@ mod the_client_script_runs_in_small_shells;
 mod the_control_contract_is_walked_with_curl;
 mod the_document_of_the_api_holds;
 mod the_operators_program_does_its_work;
+mod the_operators_program_waits_and_suggests;
 mod the_scripts_of_the_entrances_end_as_documented;
 mod the_tunnel_comes_back;
 mod what_an_operator_types_is_one_line_of_the_log;

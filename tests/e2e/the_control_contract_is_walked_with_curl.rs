@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use harness::Postgres;
 
+mod borders;
 mod events;
 mod hosts;
 mod people;
@@ -16,7 +17,7 @@ mod ways_out;
 use walk::Walk;
 
 /// How many were walked.
-const ROWS: usize = 371;
+const ROWS: usize = 418;
 /// What the schedulers do every minute is done by then.
 const BY_THEN: Duration = Duration::from_secs(600);
 
@@ -35,6 +36,7 @@ fn the_control_contract_holds_on_postgresql() {
 fn walked(database: Option<&Postgres>) {
     let server = TestServer::start_with(ServerOptions {
         database: database.map(Postgres::url),
+        jwt_secret: Some(borders::JWT_SECRET.to_owned()),
         ..ServerOptions::default()
     });
     let boat = TestDevice::enrolled(&server, "boat");
@@ -69,10 +71,21 @@ fn walked(database: Option<&Postgres>) {
     ways_in::bootstrap_refuses(&mut walk);
     ways_in::bootstrap_hands_off(&mut walk);
     hosts::force(&mut walk);
+    borders::tokens(&mut walk);
+    borders::users(&mut walk);
+    borders::secrets(&mut walk);
+    borders::hosts(&mut walk);
+    borders::work(&mut walk);
+    borders::running_container(&mut walk, |short_id| {
+        let set = format!("UPDATE hosts SET status = 'running' WHERE short_id = '{short_id}'");
+        sql(&server, database, &set);
+    });
+    borders::waiting(&mut walk);
 
     what_happens_by_itself(&mut walk, &server, database, &mut barge);
     events::every_type_was_seen(&mut walk);
     events::pages(&mut walk);
+    borders::events(&mut walk);
     installation(&server);
 
     // A database that does not answer is told; nothing is asked of it after that.

@@ -24,6 +24,9 @@ pub(crate) struct UserInfo {
     /// RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub(crate) updated_at: String,
 }
 
 /// The users of the account, newest first.
@@ -130,6 +133,9 @@ pub(crate) struct BindingInfo {
     pub(crate) host_id: String,
     /// Of the egress IP.
     pub(crate) egress_ip_id: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub(crate) created_at: String,
 }
 
 /// Something that happened.

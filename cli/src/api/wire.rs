@@ -2,6 +2,7 @@
 
 use moorline_protocol::Secret;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// `POST /v1/auth/login`. No `Debug`, for the password's sake.
 #[derive(Serialize)]
@@ -50,6 +51,22 @@ pub(crate) struct KeyInfo {
     /// RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
+    /// Everything else there is of it.
+    #[serde(flatten)]
+    pub(crate) rest: Map<String, Value>,
+}
+
+/// A key pair that the server made. It is there to be written to a file, or printed. No `Debug`.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MadeKey {
+    /// The key.
+    pub(crate) key: KeyInfo,
+    /// One line, as in a `.pub` file.
+    pub(crate) public_key: String,
+    /// OpenSSH format.
+    pub(crate) private_key: String,
+    /// `ed25519` or `rsa`.
+    pub(crate) key_type: String,
 }
 
 /// The SSH keys of the user, oldest first.

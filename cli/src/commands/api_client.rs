@@ -12,8 +12,16 @@ mod attributes;
 
 use attributes::{Creation, KeyArguments, Update};
 
+const EXAMPLES: &str = "Examples:
+  moorline api-client create --friendly-name factory --prefix cam --uses 1000
+  moorline api-client list --tags factory
+  moorline api-client key show factory
+  moorline api-client key regenerate factory --yes
+  moorline api-client rm factory --yes";
+
 /// API clients: holders of keys, such as factories that enrol devices
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Show all API clients, oldest first
     #[command(visible_alias = "ls")]

@@ -9,13 +9,23 @@ use reqwest::Method;
 use serde::Serialize;
 
 use super::expose;
-use crate::commands::host::{PolicyArguments, Switch};
+use crate::commands::host::{PolicyArguments, Switch, policy_text};
+use crate::finding;
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
+const EXAMPLES: &str = "Examples:
+  moorline device list --prefix cam --online
+  moorline device show cam000001
+  moorline device rename cam000001 door-7
+  moorline device policy cam000001 --record on
+  moorline device block cam000001 cam000002
+  moorline device rm cam000001 --yes";
+
 /// Devices
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Show all devices, oldest first
     #[command(visible_alias = "ls")]
@@ -179,7 +189,8 @@ fn seen(device: &DeviceInfo, now: SystemTime) -> String {
 async fn show(session: &Session, device: &str) -> anyhow::Result<()> {
     let attempt = format!("show device {device}");
     let path = ["v1", "admin", "devices", device];
-    let answer: DeviceEnvelope = session.api.get(&attempt, &path, &[]).await?;
+    let found = session.api.get(&attempt, &path, &[]).await;
+    let answer: DeviceEnvelope = finding::or_suggest_device(session, device, found).await?;
     session.output.data(&answer, |output| {
         output.table(sheet(&answer.device, SystemTime::now()))
     })
@@ -201,7 +212,7 @@ fn sheet(device: &DeviceInfo, now: SystemTime) -> Table {
     table.pair("wanted", wanted);
     if let Some(tunnel) = &device.tunnel {
         table.pair("connected from", &tunnel.peer);
-        table.pair("connected since", &tunnel.connected_at);
+        table.pair("connected since", &instant::shown(&tunnel.connected_at));
         table.pair("connected with", &tunnel.client);
         table.pair("tunnel number", &tunnel.generation.to_string());
         if let Some(millis) = tunnel.round_trip_millis {
@@ -219,7 +230,7 @@ fn sheet(device: &DeviceInfo, now: SystemTime) -> Table {
         table.pair("forward", &text);
     }
     table.pair("visitors", &visitor_limit(device));
-    table.pair("sessions", policy_text(device));
+    table.pair("sessions", policy_of(device));
     table.pair("user name", device.username.as_deref().unwrap_or_default());
     table.pair("hostname", device.hostname.as_deref().unwrap_or_default());
     table.pair(
@@ -229,11 +240,9 @@ fn sheet(device: &DeviceInfo, now: SystemTime) -> Table {
     for (name, value) in &device.hardware {
         table.pair(name, value);
     }
-    table.pair("made", &device.created_at);
-    table.pair(
-        "last seen",
-        device.last_seen_at.as_deref().unwrap_or_default(),
-    );
+    table.pair("made", &instant::shown(&device.created_at));
+    let seen = device.last_seen_at.as_deref().map(instant::shown);
+    table.pair("last seen", &seen.unwrap_or_default());
     table
 }
 
@@ -244,10 +253,11 @@ async fn change(
     change: &DeviceChange,
 ) -> anyhow::Result<DeviceEnvelope> {
     let path = ["v1", "admin", "devices", device];
-    session
+    let changed = session
         .api
         .submit(attempt, Method::PATCH, &path, change)
-        .await
+        .await;
+    finding::or_suggest_device(session, device, changed).await
 }
 
 async fn rename(session: &Session, device: &str, new_name: String) -> anyhow::Result<()> {
@@ -292,17 +302,13 @@ async fn set_policy(
     let answer = change(session, &attempt, device, &wanted).await?;
     session.output.data(&answer, |output| {
         let name = &answer.device.name;
-        output.say(&format!("{name}: {}", policy_text(&answer.device)));
+        output.say(&format!("{name}: {}", policy_of(&answer.device)));
         Ok(())
     })
 }
 
-fn policy_text(device: &DeviceInfo) -> &'static str {
-    match (device.recording_required, device.direct_tcpip_allowed) {
-        (true, _) => "sessions are recorded, every other way is closed",
-        (false, true) => "sessions are not recorded, direct connections allowed",
-        (false, false) => "sessions are not recorded, no direct connections",
-    }
+fn policy_of(device: &DeviceInfo) -> &'static str {
+    policy_text(device.recording_required, device.direct_tcpip_allowed)
 }
 
 fn visitor_limit(device: &DeviceInfo) -> String {
@@ -357,7 +363,8 @@ async fn remove(session: &Session, devices: Vec<String>, yes: bool) -> anyhow::R
     for device in devices {
         let attempt = format!("remove device {device}");
         let path = ["v1", "admin", "devices", device.as_str()];
-        match session.api.delete(&attempt, &path).await {
+        let gone = session.api.delete(&attempt, &path).await;
+        match finding::or_suggest_device(session, &device, gone).await {
             Ok(()) => removed.push(device),
             Err(error) => keep_latest(session, &mut latest_error, error),
         }

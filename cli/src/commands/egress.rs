@@ -8,16 +8,23 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::api::{BindingEnvelope, EgressIpEnvelope, EgressIpInfo, EgressIpList, EgressTest};
+use crate::api::{EgressIpEnvelope, EgressIpInfo, EgressTest};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::finding;
+use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
+mod binding;
+
 const EXAMPLES: &str = "Examples:
   moorline egress create --label fra-1 --address 203.0.113.7 --endpoint 203.0.113.7:51820
+  moorline egress create --label fra-2 --address 203.0.113.8 --proxy-config outbound.json
   moorline egress test fra-1
-  moorline egress bind 0f8fad5b-d9cb-469f-a165-70867728950e fra-1";
+  moorline egress set fra-1 --status disabled
+  moorline egress bind ab12cd fra-1
+  moorline egress unbind ab12cd fra-1";
 
 /// Egress IPs: ways out for hosts
 #[derive(Debug, clap::Subcommand)]
@@ -40,17 +47,19 @@ pub(crate) enum Command {
         /// Label, address or UUID
         egress_ip: String,
     },
-    /// Let a host, which must not run, leave by an egress IP
+    /// Let a container host, which must not run, leave by an egress IP
     Bind {
-        /// UUID of the host
+        /// Short id, name or UUID
         host: String,
         /// Label, address or UUID
         egress_ip: String,
     },
-    /// Remove a binding
+    /// Take an egress IP from a host, which must not run
     Unbind {
-        /// UUID of the binding
-        binding: String,
+        /// Short id, name or UUID of the host; or UUID of the binding
+        host: String,
+        /// Label, address or UUID; needed where the host has several
+        egress_ip: Option<String>,
     },
     /// Remove an egress IP that no host is bound to
     Rm {
@@ -140,8 +149,10 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Show { egress_ip } => show(session, &egress_ip).await,
         Command::Set(arguments) => set(session, arguments).await,
         Command::Test { egress_ip } => test(session, &egress_ip).await,
-        Command::Bind { host, egress_ip } => bind(session, &host, &egress_ip).await,
-        Command::Unbind { binding } => unbind(session, &binding).await,
+        Command::Bind { host, egress_ip } => binding::bind(session, &host, &egress_ip).await,
+        Command::Unbind { host, egress_ip } => {
+            binding::unbind(session, &host, egress_ip.as_deref()).await
+        }
         Command::Rm { egress_ip, yes } => remove(session, &egress_ip, yes).await,
     }
 }
@@ -193,37 +204,6 @@ fn read(file: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-async fn all(session: &Session) -> anyhow::Result<EgressIpList> {
-    session.api.get("list egress IPs", &IPS, &[]).await
-}
-
-/// The egress IP that `name` means. A label may stand for several: then only address or id will do.
-async fn find(session: &Session, name: &str) -> anyhow::Result<EgressIpInfo> {
-    let mut found: Vec<EgressIpInfo> = all(session).await?.egress_ips;
-    if let Some(exact) = found
-        .iter()
-        .position(|ip| ip.id == name || ip.ip_address == name)
-    {
-        return Ok(found.swap_remove(exact));
-    }
-    found.retain(|ip| ip.label == name);
-    match (found.len(), found.pop()) {
-        (1, Some(ip)) => Ok(ip),
-        (0, _) | (_, None) => {
-            let message = format!("find egress IP {name}: egress ip not found");
-            Err(Failure::new(Exit::NotFound, message)
-                .hint("`moorline egress list` shows them")
-                .into())
-        }
-        (several, Some(_)) => {
-            let message = format!("find egress IP {name}: {several} have this label");
-            Err(Failure::new(Exit::Usage, message)
-                .hint("give its address or id")
-                .into())
-        }
-    }
-}
-
 async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result<()> {
     let attempt = format!("make egress IP {}", arguments.label);
     let mut wanted = arguments.tunnel.members()?;
@@ -239,13 +219,14 @@ async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result
 }
 
 async fn list(session: &Session) -> anyhow::Result<()> {
-    let answer = all(session).await?;
+    let answer = finding::egress_ips(session).await?;
     session.output.data(&answer, |output| {
         if answer.egress_ips.is_empty() {
             output.say("no egress IPs");
             return Ok(());
         }
-        let mut table = Table::new(&["LABEL", "ADDRESS", "TUNNEL", "STATUS", "ID"]);
+        let columns = ["LABEL", "ADDRESS", "TUNNEL", "STATUS", "PROVIDER"];
+        let mut table = Table::new(&columns).cut();
         for ip in &answer.egress_ips {
             let status = match ip.status.as_str() {
                 "available" => Mark::Good,
@@ -256,7 +237,7 @@ async fn list(session: &Session) -> anyhow::Result<()> {
                 (&ip.ip_address, Mark::Plain),
                 (&ip.tunnel_type, Mark::Plain),
                 (&ip.status, status),
-                (&ip.id, Mark::Dim),
+                (provider(ip), Mark::Dim),
             ]);
         }
         output.table(table)
@@ -264,11 +245,16 @@ async fn list(session: &Session) -> anyhow::Result<()> {
 }
 
 async fn show(session: &Session, name: &str) -> anyhow::Result<()> {
-    let egress_ip = find(session, name).await?;
+    let egress_ip = finding::egress_ip(session, name).await?;
     let answer = EgressIpEnvelope { egress_ip };
     session
         .output
         .data(&answer, |output| output.table(sheet(&answer.egress_ip)))
+}
+
+fn provider(ip: &EgressIpInfo) -> &str {
+    let provider = ip.rest.get("provider").and_then(Value::as_str);
+    provider.unwrap_or_default()
 }
 
 /// Everything known of an egress IP, one thing a line.
@@ -281,6 +267,7 @@ fn sheet(ip: &EgressIpInfo) -> Table {
     table.pair("status", &ip.status);
     for (name, value) in &ip.rest {
         let text = match value {
+            Value::String(text) if name.ends_with("_at") => instant::shown(text),
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
@@ -306,7 +293,7 @@ async fn set(session: &Session, arguments: SetArguments) -> anyhow::Result<()> {
             .hint("`moorline egress set --help` shows what can be changed")
             .into());
     }
-    let ip = find(session, &arguments.egress_ip).await?;
+    let ip = finding::egress_ip(session, &arguments.egress_ip).await?;
     let attempt = format!("change egress IP {}", ip.label);
     let path = ["v1", "admin", "egress-ips", ip.id.as_str()];
     let answer: EgressIpEnvelope = session
@@ -319,7 +306,7 @@ async fn set(session: &Session, arguments: SetArguments) -> anyhow::Result<()> {
 }
 
 async fn test(session: &Session, name: &str) -> anyhow::Result<()> {
-    let ip = find(session, name).await?;
+    let ip = finding::egress_ip(session, name).await?;
     let attempt = format!("test egress IP {}", ip.label);
     let path = ["v1", "admin", "egress-ips", ip.id.as_str(), "test"];
     let answer: EgressTest = session
@@ -348,38 +335,8 @@ async fn test(session: &Session, name: &str) -> anyhow::Result<()> {
     Err(Failure::new(Exit::Failed, message).into())
 }
 
-async fn bind(session: &Session, host: &str, egress_ip: &str) -> anyhow::Result<()> {
-    let ip = find(session, egress_ip).await?;
-    let attempt = format!("bind host {host} to egress IP {}", ip.label);
-    let wanted = json!({"host_id": host, "egress_ip_id": ip.id});
-    let path = ["v1", "admin", "bindings"];
-    let answer: BindingEnvelope = session
-        .api
-        .submit(&attempt, Method::POST, &path, &wanted)
-        .await?;
-    session.output.data(&answer, |output| {
-        let mut table = Table::bare();
-        table.pair("binding", &answer.binding.binding_id);
-        table.pair("host", &answer.binding.host_id);
-        table.pair("egress IP", &answer.binding.egress_ip_id);
-        output.table(table)
-    })
-}
-
-async fn unbind(session: &Session, binding: &str) -> anyhow::Result<()> {
-    let attempt = format!("remove binding {binding}");
-    let path = ["v1", "admin", "bindings", binding];
-    session.api.delete(&attempt, &path).await?;
-    session
-        .output
-        .data(&Removed { removed: binding }, |output| {
-            output.say(&format!("binding {binding} is removed"));
-            Ok(())
-        })
-}
-
 async fn remove(session: &Session, name: &str, yes: bool) -> anyhow::Result<()> {
-    let ip = find(session, name).await?;
+    let ip = finding::egress_ip(session, name).await?;
     if !yes {
         let question = format!(
             "remove egress IP {} ({}) for good?",

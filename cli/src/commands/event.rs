@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use crate::api::{EventInfo, EventList};
+use crate::api::{EventInfo, EventList, HostInfo, UserInfo};
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
+use crate::finding;
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
@@ -25,12 +26,15 @@ pub(crate) enum Command {
 pub(crate) struct ListArguments {
     #[command(flatten)]
     filter: Filter,
-    /// Not newer than that: 2027-01-31T12:00:00Z
+    /// Not newer than that: 2027-01-31T12:00:00Z, or so long ago: 1h
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
+    /// How many to leave out first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,11 +51,11 @@ struct Filter {
     /// Only this type, such as auth.failed
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// Only of this user, by UUID
-    #[arg(long, value_name = "UUID")]
+    /// Only of this user: name, short id or UUID
+    #[arg(long)]
     user: Option<String>,
-    /// Only of this host, by UUID
-    #[arg(long, value_name = "UUID")]
+    /// Only of this host: short id, name or UUID
+    #[arg(long)]
     host: Option<String>,
     /// Not older than that: 2027-01-31T12:00:00Z, or so long ago: 24h
     #[arg(long, value_name = "TIME")]
@@ -60,6 +64,8 @@ struct Filter {
 
 const EXAMPLES: &str = "Examples:
   moorline event list --type auth.failed --since 24h
+  moorline event list --host ab12cd --limit 20 --offset 20
+  moorline event list --user udo --since 7d --until 1d --json
   moorline event follow --last 20";
 const EVENTS: [&str; 3] = ["v1", "admin", "events"];
 /// Most that the server gives at once.
@@ -86,30 +92,62 @@ impl Filter {
         since.map(parse).transpose()
     }
 
-    fn query(&self) -> Vec<(&'static str, String)> {
-        [
-            ("type", &self.kind),
-            ("user_id", &self.user),
-            ("host_id", &self.host),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value.clone()?)))
-        .collect()
+    async fn query(&self, session: &Session) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let mut query = Vec::new();
+        if let Some(kind) = &self.kind {
+            query.push(("type", kind.clone()));
+        }
+        if let Some(user) = &self.user {
+            query.push(("user_id", id_of(user, finding::user(session, user).await)?));
+        }
+        if let Some(host) = &self.host {
+            query.push(("host_id", id_of(host, finding::host(session, host).await)?));
+        }
+        Ok(query)
     }
 }
 
-/// Up to `limit` events, newest first, page by page.
+/// The id of what was found. Events outlive what they name: an id that nothing has any more is asked for all the same.
+fn id_of<T: Identified>(asked: &str, found: anyhow::Result<T>) -> anyhow::Result<String> {
+    match found {
+        Ok(found) => Ok(found.id()),
+        Err(error) if failure::exit_of(&error) == Exit::NotFound && finding::is_uuid(asked) => {
+            Ok(asked.to_owned())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What has an id.
+trait Identified {
+    fn id(self) -> String;
+}
+
+impl Identified for UserInfo {
+    fn id(self) -> String {
+        self.id
+    }
+}
+
+impl Identified for HostInfo {
+    fn id(self) -> String {
+        self.id
+    }
+}
+
+/// Up to `limit` events after the `skipped` newest, newest first, page by page.
 async fn events(
     session: &Session,
     query: &[(&'static str, String)],
-    limit: u64,
+    (skipped, limit): (u64, u64),
 ) -> anyhow::Result<EventList> {
     let mut events: Vec<EventInfo> = Vec::new();
     loop {
         let left = limit.saturating_sub(events.len() as u64).min(PAGE);
         let mut query = query.to_vec();
         query.push(("limit", left.max(1).to_string()));
-        query.push(("offset", events.len().to_string()));
+        let offset = skipped.saturating_add(events.len() as u64);
+        query.push(("offset", offset.to_string()));
         let page: EventList = session.api.get("list events", &EVENTS, &query).await?;
         let full = page.events.len() as u64 >= left;
         events.extend(page.events);
@@ -124,22 +162,25 @@ async fn events(
 }
 
 async fn list(session: &Session, arguments: ListArguments) -> anyhow::Result<()> {
-    let mut query = arguments.filter.query();
-    for (name, value) in [
-        ("since", arguments.filter.since()?),
-        ("until", arguments.until),
-    ] {
+    let now = SystemTime::now();
+    let until = arguments
+        .until
+        .map(|text| instant::parse_since(&text, now))
+        .transpose()?;
+    let since = arguments.filter.since()?;
+    let mut query = arguments.filter.query(session).await?;
+    for (name, value) in [("since", since), ("until", until)] {
         if let Some(value) = value {
             query.push((name, value));
         }
     }
-    let answer = events(session, &query, arguments.limit).await?;
+    let page = (arguments.offset, arguments.limit);
+    let answer = events(session, &query, page).await?;
     session.output.data(&answer, |output| {
         if answer.events.is_empty() {
             output.say("no events");
             return Ok(());
         }
-        let now = SystemTime::now();
         let mut table = Table::new(&["TYPE", "LEVEL", "WHEN", "MESSAGE"]).cut();
         for event in &answer.events {
             table.row([
@@ -167,12 +208,13 @@ fn mark(level: &str) -> Mark {
 
 async fn follow(session: &Session, arguments: FollowArguments) -> anyhow::Result<()> {
     let mut seen = Seen::default();
-    let mut query = arguments.filter.query();
-    if let Some(since) = arguments.filter.since()? {
+    let since = arguments.filter.since()?;
+    let mut query = arguments.filter.query(session).await?;
+    if let Some(since) = since {
         query.push(("since", since));
     }
     // One more than asked for, so that even none tells where to go on from.
-    let first = events(session, &query, arguments.last.max(1)).await?;
+    let first = events(session, &query, (0, arguments.last.max(1))).await?;
     let mut fresh = seen.fresh(first.events);
     let last = usize::try_from(arguments.last).unwrap_or(usize::MAX);
     print(session, fresh.split_off(fresh.len().saturating_sub(last)))?;
@@ -180,7 +222,7 @@ async fn follow(session: &Session, arguments: FollowArguments) -> anyhow::Result
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
         let query = from_newest(&query, &seen);
-        match events(session, &query, MAX_AT_ONCE as u64).await {
+        match events(session, &query, (0, MAX_AT_ONCE as u64)).await {
             Ok(answer) => {
                 troubled = false;
                 if answer.total > MAX_AT_ONCE as u64 {

@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::finding;
 use crate::session::Session;
 
 /// Make a port of a device reachable and print its address; the same again only prints it
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Name or UUID
     device: String,
@@ -23,6 +25,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     remove: bool,
 }
+
+const EXAMPLES: &str = "Examples:
+  moorline expose cam000001 80 --http
+  moorline expose cam000001 5900
+  moorline expose cam000001 5900 --remove";
 
 #[derive(Serialize)]
 struct Removed<'a> {
@@ -46,10 +53,11 @@ async fn expose(session: &Session, arguments: &Arguments) -> anyhow::Result<()> 
         http: arguments.http,
     };
     let attempt = format!("expose port {port} of device {device}");
-    let answer: ForwardEnvelope = session
+    let exposed = session
         .api
         .submit(&attempt, Method::POST, &path, &wanted)
-        .await?;
+        .await;
+    let answer: ForwardEnvelope = finding::or_suggest_device(session, device, exposed).await?;
     session.output.data(&answer, |output| {
         output.line(&address(&answer.forward))?;
         if !answer.forward.open {

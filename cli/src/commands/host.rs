@@ -1,19 +1,28 @@
 //! `moorline host`.
 
-use moorline_protocol::operator::DeviceEnvelope;
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::api::{HostInfo, NewPassword, QueuedTask, TaskInfo};
+use crate::finding::{self, text};
+use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
+use crate::waiting::{self, Wanted};
+
+mod create;
 
 const EXAMPLES: &str = "Examples:
   moorline host create --user udo --device cam000001
+  moorline host create --user udo --egress-ip fra-1 --timezone Europe/Berlin
+  moorline host start ab12cd
+  moorline host stop ab12cd ef34gh --no-wait
   moorline host policy ab12cd --record on
-  moorline host stop ab12cd";
+  moorline host rm ab12cd --force
+
+Start, stop, rebuild and create wait until the work is done. Users who are no
+administrators see and rebuild their own hosts.";
 
 /// Hosts: machines of users, which are devices or managed containers
 #[derive(Debug, clap::Subcommand)]
@@ -24,43 +33,32 @@ pub(crate) enum Command {
     List,
     /// Show everything known of a host, and how it is reached
     Show {
-        /// Short id or UUID
+        /// Short id, name or UUID
         host: String,
     },
     /// Make a host; its entry password is shown this once
-    Create(CreateArguments),
+    Create(create::Arguments),
     /// Start hosts
-    Start {
-        /// Short ids or UUIDs
-        #[arg(required = true, value_name = "HOST")]
-        hosts: Vec<String>,
-    },
+    Start(WorkArguments),
     /// Stop hosts
-    Stop {
-        /// Short ids or UUIDs
-        #[arg(required = true, value_name = "HOST")]
-        hosts: Vec<String>,
-    },
-    /// Make a host anew: a device gets other public ports, links and another entry password
-    Rebuild {
-        /// Short id or UUID
-        host: String,
-    },
+    Stop(WorkArguments),
+    /// Make hosts anew: a device gets other public ports, links and another entry password
+    Rebuild(WorkArguments),
     /// Make another entry password; it is shown this once
     RotatePassword {
-        /// Short id or UUID
+        /// Short id, name or UUID
         host: String,
     },
     /// Say whether sessions are recorded and direct connections allowed
     Policy {
-        /// Short id or UUID
+        /// Short id, name or UUID
         host: String,
         #[command(flatten)]
         policy: PolicyArguments,
     },
     /// Remove hosts; a device is only taken from its user
     Rm {
-        /// Short ids or UUIDs
+        /// Short ids, names or UUIDs
         #[arg(required = true, value_name = "HOST")]
         hosts: Vec<String>,
         /// Also when they run
@@ -73,22 +71,13 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct CreateArguments {
-    /// Whose: name, short id or UUID
+pub(crate) struct WorkArguments {
+    /// Short ids, names or UUIDs
+    #[arg(required = true, value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Do not wait until it is done
     #[arg(long)]
-    user: String,
-    /// The device it is, by name or UUID; a container without
-    #[arg(long)]
-    device: Option<String>,
-    /// UUID of the egress IP that a container is bound to
-    #[arg(long, value_name = "UUID", conflicts_with = "device")]
-    egress_ip: Option<String>,
-    /// Slot of a container, unique for the user
-    #[arg(long, conflicts_with = "device")]
-    slot: Option<String>,
-    /// Node that a container runs on
-    #[arg(long, conflicts_with = "device")]
-    region: Option<String>,
+    no_wait: bool,
 }
 
 /// Switches of a policy.
@@ -119,52 +108,13 @@ impl Switch {
     }
 }
 
-#[derive(Debug, Deserialize, Serialize)]
-struct Host {
-    id: String,
-    short_id: String,
-    kind: String,
-    status: String,
-    hostname: String,
-    username: String,
-    slot_key: String,
-    docker_status: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    egress_ip_address: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    device_id: Option<String>,
-    created_at: String,
-    updated_at: String,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct HostList {
-    hosts: Vec<Host>,
-}
-
-#[derive(Debug, Deserialize)]
-struct UserList {
-    users: Vec<User>,
-}
-
-#[derive(Debug, Deserialize)]
-struct User {
-    id: String,
-    username: String,
-    short_id: String,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct Created {
-    host: Value,
-    task_id: String,
-    short_id: String,
-    entry_password: String,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct NewPassword {
-    new_password: String,
+/// What a policy means, in words.
+pub(crate) fn policy_text(recording_required: bool, direct_tcpip_allowed: bool) -> &'static str {
+    match (recording_required, direct_tcpip_allowed) {
+        (true, _) => "sessions are recorded, every other way is closed",
+        (false, true) => "sessions are not recorded, direct connections allowed",
+        (false, false) => "sessions are not recorded, no direct connections",
+    }
 }
 
 #[derive(Serialize)]
@@ -172,9 +122,14 @@ struct Queued {
     tasks: Vec<QueuedTask>,
 }
 
-#[derive(Deserialize, Serialize)]
-struct QueuedTask {
-    task_id: String,
+#[derive(Serialize)]
+struct Done {
+    tasks: Vec<TaskInfo>,
+}
+
+#[derive(Serialize)]
+struct Rotated<'a> {
+    new_password: &'a str,
 }
 
 #[derive(Serialize)]
@@ -183,191 +138,204 @@ struct Removed {
 }
 
 const HOSTS: [&str; 3] = ["v1", "admin", "hosts"];
+const OWN_HOSTS: [&str; 3] = ["v1", "user", "hosts"];
 
 /// Runs `moorline host`.
 pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::List => list(session).await,
         Command::Show { host } => show(session, &host).await,
-        Command::Create(arguments) => create(session, arguments).await,
-        Command::Start { hosts } => act(session, &hosts, "start").await,
-        Command::Stop { hosts } => act(session, &hosts, "stop").await,
-        Command::Rebuild { host } => act(session, &[host], "rebuild").await,
+        Command::Create(arguments) => create::run(session, arguments).await,
+        Command::Start(arguments) => act(session, &arguments, "start").await,
+        Command::Stop(arguments) => act(session, &arguments, "stop").await,
+        Command::Rebuild(arguments) => act(session, &arguments, "rebuild").await,
         Command::RotatePassword { host } => rotate_password(session, &host).await,
         Command::Policy { host, policy } => set_policy(session, &host, policy).await,
         Command::Rm { hosts, force, yes } => remove(session, &hosts, force, yes).await,
     }
 }
 
-async fn all(session: &Session) -> anyhow::Result<HostList> {
-    session.api.get("list hosts", &HOSTS, &[]).await
-}
-
-/// UUID of a host.
-async fn find(session: &Session, host: &str) -> anyhow::Result<String> {
-    let list = all(session).await?;
-    let found = list
-        .hosts
-        .into_iter()
-        .find(|known| known.short_id == host || known.id == host);
-    let missing = || Failure::new(Exit::NotFound, format!("find host {host}: host not found"));
-    Ok(found.ok_or_else(missing)?.id)
+/// Where hosts are for whoever is logged in.
+fn root(session: &Session) -> [&'static str; 3] {
+    if session.is_admin() { HOSTS } else { OWN_HOSTS }
 }
 
 async fn list(session: &Session) -> anyhow::Result<()> {
-    let list = all(session).await?;
+    let list = finding::hosts(session).await?;
     session.output.data(&list, |output| {
         if list.hosts.is_empty() {
-            output.say("no hosts");
+            output.say(if session.is_admin() {
+                "no hosts; `moorline host create` makes one"
+            } else {
+                "no host is assigned to you, ask your administrator"
+            });
             return Ok(());
         }
-        let columns = ["HOST", "USER", "KIND", "NAME", "STATUS", "EGRESS"];
-        let mut table = Table::new(&columns).cut();
-        for host in &list.hosts {
-            let status = match host.status.as_str() {
-                "running" => Mark::Good,
-                "failed" => Mark::Bad,
-                _ => Mark::Dim,
-            };
-            table.row([
-                (host.short_id.as_str(), Mark::Plain),
-                (&host.username, Mark::Plain),
-                (&host.kind, Mark::Plain),
-                (&host.hostname, Mark::Plain),
-                (&host.status, status),
-                (
-                    host.egress_ip_address.as_deref().unwrap_or_default(),
-                    Mark::Plain,
-                ),
-            ]);
-        }
-        output.table(table)
+        output.table(host_table(&list.hosts, session.is_admin()))
     })
+}
+
+fn host_table(hosts: &[HostInfo], admin: bool) -> Table {
+    let mut columns = vec!["HOST", "KIND", "NAME", "STATUS", "EGRESS"];
+    if admin {
+        columns.insert(1, "USER");
+    }
+    let mut table = Table::new(&columns).cut();
+    for host in hosts {
+        let status = match host.status.as_str() {
+            "running" => Mark::Good,
+            "failed" => Mark::Bad,
+            _ => Mark::Dim,
+        };
+        let rest = |name: &str| host.rest.get(name).and_then(Value::as_str);
+        let egress = rest("egress_ip_address").or_else(|| rest("egress_ip"));
+        let mut row = vec![
+            (finding::host_name(host), Mark::Plain),
+            (&host.kind, Mark::Plain),
+            (&host.hostname, Mark::Plain),
+            (&host.status, status),
+            (egress.unwrap_or_default(), Mark::Plain),
+        ];
+        if admin {
+            row.insert(1, (&host.username, Mark::Plain));
+        }
+        table.row(row);
+    }
+    table
 }
 
 async fn show(session: &Session, host: &str) -> anyhow::Result<()> {
-    let id = find(session, host).await?;
+    let id = finding::host(session, host).await?.id;
     let attempt = format!("show host {host}");
-    let path = [&HOSTS[..], &[&id]].concat();
+    let path = [&root(session)[..], &[&id]].concat();
     let sheet: Value = session.api.get(&attempt, &path, &[]).await?;
-    session.output.data(&sheet, |output| {
-        let mut table = Table::bare();
-        for (name, pointer) in [
-            ("host", "/host/short_id"),
-            ("id", "/host/id"),
-            ("user", "/user/username"),
-            ("kind", "/host/kind"),
-            ("name", "/host/hostname"),
-            ("status", "/host/status"),
-            ("slot", "/host/slot_key"),
-            ("time zone", "/host/timezone"),
-            ("ssh", "/connection_info/ssh_command"),
-            ("by link", "/connection_info/curl_command"),
-            ("desktop", "/connection_info/vnc_url"),
-            ("device", "/device/client_id"),
-            ("connected", "/device/connected"),
-            ("made", "/host/created_at"),
-            ("changed", "/host/updated_at"),
-        ] {
-            match sheet.pointer(pointer) {
-                Some(Value::String(text)) if !text.is_empty() => table.pair(name, text),
-                Some(Value::Bool(yes)) => table.pair(name, if *yes { "yes" } else { "no" }),
-                _ => {}
-            }
-        }
-        let bindings = sheet.get("bindings").and_then(Value::as_array);
-        for binding in bindings.into_iter().flatten() {
-            let text = |name: &str| {
-                let value = binding.get("egress_ip").and_then(|egress| egress.get(name));
-                value.and_then(Value::as_str).unwrap_or_default().to_owned()
-            };
-            let line = format!("{} ({})", text("ip_address"), text("label"));
-            table.pair("egress IP", &line);
-        }
-        output.table(table)
-    })
+    session
+        .output
+        .data(&sheet, |output| output.table(host_sheet(&sheet)))
 }
 
-async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result<()> {
-    let attempt = format!("make a host of {}", arguments.user);
-    let mut wish = Map::new();
-    let owner = user(session, &arguments.user).await?;
-    wish.insert("user_id".into(), owner.into());
-    if let Some(device) = &arguments.device {
-        let path = ["v1", "admin", "devices", device.as_str()];
-        let found: DeviceEnvelope = session.api.get(&attempt, &path, &[]).await?;
-        wish.insert("device_id".into(), found.device.id.into());
+/// Everything known of a host, one thing a line; `sheet` is that of an administrator or that of its user.
+fn host_sheet(sheet: &Value) -> Table {
+    let mut table = Table::bare();
+    let host = sheet.get("host").unwrap_or(sheet);
+    let hardware = |name: &str| match host.get(name) {
+        Some(Value::Number(number)) if number.as_f64() != Some(0.0) => number.to_string(),
+        _ => String::new(),
+    };
+    table.pair("host", text(host, "/short_id"));
+    table.pair("id", text(host, "/id"));
+    table.pair("user", text(sheet, "/user/username"));
+    table.pair("kind", text(host, "/kind"));
+    table.pair("name", text(host, "/hostname"));
+    table.pair("status", text(host, "/status"));
+    if text(host, "/kind") == "container" {
+        table.pair("slot", text(host, "/slot_key"));
+        table.pair("memory MiB", &hardware("memory_limit_mb"));
+        table.pair("processors", &hardware("cpu_limit"));
+        table.pair("disk GiB", &hardware("disk_limit_gb"));
     }
-    for (name, value) in [
-        ("egress_ip_id", arguments.egress_ip),
-        ("slot_key", arguments.slot),
-        ("region", arguments.region),
-    ] {
-        if let Some(value) = value {
-            wish.insert(name.into(), value.into());
-        }
+    table.pair("time zone", text(host, "/timezone"));
+    table.pair("ssh", text(sheet, "/connection_info/ssh_command"));
+    table.pair("by link", text(sheet, "/connection_info/curl_command"));
+    table.pair("desktop", text(sheet, "/connection_info/vnc_url"));
+    table.pair("device", text(sheet, "/device/client_id"));
+    if let Some(connected) = sheet.pointer("/device/connected").and_then(Value::as_bool) {
+        table.pair("connected", if connected { "yes" } else { "no" });
     }
-    let made: Created = session
-        .api
-        .submit(&attempt, Method::POST, &HOSTS, &wish)
-        .await?;
-    session.output.data(&made, |output| {
-        let mut table = Table::bare();
-        table.pair("host", &made.short_id);
-        table.pair("entry password", &made.entry_password);
-        output.table(table)?;
-        output.say("the entry password is not shown again");
-        Ok(())
-    })
+    for forward in list_of(sheet, "/device/forwards") {
+        let port = |name: &str| forward.get(name).map(Value::to_string).unwrap_or_default();
+        let line = format!(
+            "{} on {} to port {} of the device",
+            port("public_port"),
+            text(forward, "/node"),
+            port("local_port")
+        );
+        table.pair("public port", &line);
+    }
+    for binding in list_of(sheet, "/bindings") {
+        let address = text(binding, "/egress_ip/ip_address");
+        let label = text(binding, "/egress_ip/label");
+        table.pair("egress IP", &format!("{address} ({label})"));
+        table.pair("binding", text(binding, "/binding_id"));
+    }
+    for egress in list_of(sheet, "/egress_bindings") {
+        table.pair("egress IP", text(egress, "/ip_address"));
+    }
+    table.pair("made", &instant::shown(text(host, "/created_at")));
+    table.pair("changed", &instant::shown(text(host, "/updated_at")));
+    table
 }
 
-/// UUID of a user.
-async fn user(session: &Session, user: &str) -> anyhow::Result<String> {
-    let path = ["v1", "admin", "users"];
-    let list: UserList = session.api.get("list users", &path, &[]).await?;
-    let found = list
-        .users
-        .into_iter()
-        .find(|known| [&known.username, &known.short_id, &known.id].contains(&&user.to_owned()));
-    let missing = || Failure::new(Exit::NotFound, format!("find user {user}: user not found"));
-    Ok(found.ok_or_else(missing)?.id)
+fn list_of<'a>(sheet: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    let list = sheet.pointer(pointer).and_then(Value::as_array);
+    list.into_iter().flatten()
 }
 
-async fn act(session: &Session, hosts: &[String], action: &str) -> anyhow::Result<()> {
-    let mut queued = Queued { tasks: Vec::new() };
-    for host in hosts {
-        let id = find(session, host).await?;
+async fn act(session: &Session, arguments: &WorkArguments, action: &str) -> anyhow::Result<()> {
+    let mut found = Vec::new();
+    for host in &arguments.hosts {
+        found.push((host, finding::host(session, host).await?.id));
+    }
+    let mut wanted = Vec::new();
+    for (host, id) in found {
         let attempt = format!("{action} host {host}");
-        let path = [&HOSTS[..], &[&id, action]].concat();
-        let task: QueuedTask = session
+        let root = match action {
+            "rebuild" => root(session),
+            // Refused to everybody else, in the server's words.
+            _ => HOSTS,
+        };
+        let path = [&root[..], &[&id, action]].concat();
+        let queued: QueuedTask = session
             .api
             .submit(&attempt, Method::POST, &path, &json!({}))
             .await?;
-        queued.tasks.push(task);
+        wanted.push(Wanted {
+            attempt,
+            task: queued.task_id,
+        });
     }
-    session.output.data(&queued, |output| {
-        output.say("queued; `moorline task list` shows how far it is");
-        Ok(())
-    })
+    // Only administrators may look at tasks.
+    if arguments.no_wait || !session.is_admin() {
+        let tasks = wanted.into_iter().map(|wanted| QueuedTask {
+            task_id: wanted.task,
+        });
+        let queued = Queued {
+            tasks: tasks.collect(),
+        };
+        let look = if session.is_admin() {
+            "queued; `moorline task list` shows how far it is"
+        } else {
+            "queued; `moorline host list` shows how it is"
+        };
+        return session.output.data(&queued, |output| {
+            output.say(look);
+            Ok(())
+        });
+    }
+    let tasks = waiting::until_ended(session, &wanted, waiting::LONGEST).await?;
+    let done = Done { tasks };
+    session.output.data(&done, |_| Ok(()))?;
+    waiting::judge(session, &wanted, &done.tasks)
 }
 
 async fn rotate_password(session: &Session, host: &str) -> anyhow::Result<()> {
-    let id = find(session, host).await?;
+    let id = finding::host(session, host).await?.id;
     let attempt = format!("make another entry password of host {host}");
     let path = [&HOSTS[..], &[&id, "rotate-ssh-password"]].concat();
     let made: NewPassword = session
         .api
         .submit(&attempt, Method::POST, &path, &json!({}))
         .await?;
-    session.output.data(&made, |output| {
-        output.line(&made.new_password)?;
+    let new_password = made.new_password.expose();
+    session.output.data(&Rotated { new_password }, |output| {
+        output.line(new_password)?;
         output.say("the entry password is not shown again");
         Ok(())
     })
 }
 
 async fn set_policy(session: &Session, host: &str, policy: PolicyArguments) -> anyhow::Result<()> {
-    let id = find(session, host).await?;
+    let id = finding::host(session, host).await?.id;
     let attempt = format!("set the policy of host {host}");
     let path = [&HOSTS[..], &[&id]].concat();
     let mut change = Map::new();
@@ -382,7 +350,11 @@ async fn set_policy(session: &Session, host: &str, policy: PolicyArguments) -> a
         .submit(&attempt, Method::PATCH, &path, &change)
         .await?;
     session.output.data(&answer, |output| {
-        output.say(&format!("the policy of {host} is set"));
+        let on = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
+        output.say(&format!(
+            "{host}: {}",
+            policy_text(on("recording_required"), on("direct_tcpip_allowed"))
+        ));
         Ok(())
     })
 }
@@ -399,7 +371,7 @@ async fn remove(session: &Session, hosts: &[String], force: bool, yes: bool) -> 
         removed: Vec::new(),
     };
     for host in hosts {
-        let id = find(session, host).await?;
+        let id = finding::host(session, host).await?.id;
         let attempt = format!("remove host {host}");
         let path = [&HOSTS[..], &[&id]].concat();
         let query: &[(&str, String)] = if force {

@@ -11,17 +11,34 @@ use serde::Serialize;
 use crate::api::{KeyEnvelope, KeyInfo, KeyList, NewKey};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::finding;
 use crate::gateway::USUAL_IDENTITIES;
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
+mod generate;
+
+const EXAMPLES: &str = "Examples:
+  moorline key add
+  moorline key add laptop.pub --label laptop
+  moorline key generate --to deploy_key --label deploy
+  moorline key add --user udo udo.pub
+  moorline key list --user udo
+  moorline key rm laptop
+
+With --user an administrator works on the keys of somebody else.";
+
 /// SSH keys you log in to devices with
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Show your keys
     #[command(visible_alias = "ls")]
-    List,
+    List {
+        #[command(flatten)]
+        owner: Owner,
+    },
     /// Add a public key
     Add {
         /// Its file, or - for stdin; without it, the key ssh would use from ~/.ssh
@@ -29,12 +46,52 @@ pub(crate) enum Command {
         /// What to call it, in place of its comment
         #[arg(long)]
         label: Option<String>,
+        #[command(flatten)]
+        owner: Owner,
     },
+    /// Let the server make a key pair; the private half is shown this once
+    Generate(generate::Arguments),
     /// Remove a key
     Rm {
         /// Id, fingerprint or label
         key: String,
+        #[command(flatten)]
+        owner: Owner,
     },
+}
+
+/// Whose keys.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Owner {
+    /// Of this user instead of yours: name, short id or UUID
+    #[arg(long)]
+    user: Option<String>,
+}
+
+/// The keys of one user, at the server.
+struct Ring {
+    /// UUID, unless it is whoever is logged in.
+    owner: Option<String>,
+}
+
+impl Owner {
+    async fn ring(&self, session: &Session) -> anyhow::Result<Ring> {
+        let owner = match &self.user {
+            Some(name) => Some(finding::user(session, name).await?.id),
+            None => None,
+        };
+        Ok(Ring { owner })
+    }
+}
+
+impl Ring {
+    fn path<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let root = match &self.owner {
+            None => KEYS.to_vec(),
+            Some(owner) => vec!["v1", "admin", "users", owner, "ssh-keys"],
+        };
+        [&root[..], more].concat()
+    }
 }
 
 #[derive(Serialize)]
@@ -50,39 +107,52 @@ const KEYS: [&str; 3] = ["v1", "user", "ssh-keys"];
 /// Runs `moorline key`.
 pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::List => list(session).await,
-        Command::Add { file, label } => add(session, file, label.as_deref()).await,
-        Command::Rm { key } => remove(session, &key).await,
+        Command::List { owner } => list(session, &owner.ring(session).await?).await,
+        Command::Add { file, label, owner } => {
+            let ring = owner.ring(session).await?;
+            add(session, &ring, file, label.as_deref()).await
+        }
+        Command::Generate(arguments) => generate::run(session, &arguments).await,
+        Command::Rm { key, owner } => remove(session, &owner.ring(session).await?, &key).await,
     }
 }
 
-async fn keys(session: &Session) -> anyhow::Result<KeyList> {
-    session.api.get("list SSH keys", &KEYS, &[]).await
+async fn keys(session: &Session, ring: &Ring) -> anyhow::Result<KeyList> {
+    let path = ring.path(&[]);
+    session.api.get("list SSH keys", &path, &[]).await
 }
 
-async fn list(session: &Session) -> anyhow::Result<()> {
-    let answer = keys(session).await?;
+async fn list(session: &Session, ring: &Ring) -> anyhow::Result<()> {
+    let answer = keys(session, ring).await?;
     session.output.data(&answer, |output| {
         if answer.keys.is_empty() {
-            output.say("no SSH keys; `moorline key add` adds yours");
+            output.say(match ring.owner {
+                None => "no SSH keys; `moorline key add` adds yours",
+                Some(_) => "no SSH keys",
+            });
             return Ok(());
         }
         let now = std::time::SystemTime::now();
-        let mut table = Table::new(&["LABEL", "TYPE", "FINGERPRINT", "ADDED", "ID"]);
+        let columns = ["LABEL", "PURPOSE", "ADDED", "FINGERPRINT"];
+        let mut table = Table::new(&columns).cut();
         for key in &answer.keys {
             table.row([
                 (key.label.as_str(), Mark::Plain),
-                (&key.key_type, Mark::Plain),
-                (&key.fingerprint, Mark::Plain),
+                (&key.purpose, Mark::Plain),
                 (&instant::ago(&key.created_at, now), Mark::Plain),
-                (&key.id, Mark::Dim),
+                (&key.fingerprint, Mark::Plain),
             ]);
         }
         output.table(table)
     })
 }
 
-async fn add(session: &Session, file: Option<PathBuf>, label: Option<&str>) -> anyhow::Result<()> {
+async fn add(
+    session: &Session,
+    ring: &Ring,
+    file: Option<PathBuf>,
+    label: Option<&str>,
+) -> anyhow::Result<()> {
     let file = match file {
         None => Some(usual_key()?),
         Some(file) => (file.as_os_str() != "-").then_some(file),
@@ -95,8 +165,10 @@ async fn add(session: &Session, file: Option<PathBuf>, label: Option<&str>) -> a
         }
     };
     let public_key = one_key(&text, &source)?;
-    let known = keys(session).await?;
-    let identity = file.as_deref().and_then(private_half);
+    let known = keys(session, ring).await?;
+    // Whoever logs in as somebody else does not do so with a key of this machine.
+    let own = file.as_deref().filter(|_| ring.owner.is_none());
+    let identity = own.and_then(private_half);
     if let Some(key) = known
         .keys
         .into_iter()
@@ -120,7 +192,7 @@ async fn add(session: &Session, file: Option<PathBuf>, label: Option<&str>) -> a
     let attempt = format!("add SSH key {source}");
     let answer: KeyEnvelope = session
         .api
-        .submit(&attempt, Method::POST, &KEYS, &wanted)
+        .submit(&attempt, Method::POST, &ring.path(&[]), &wanted)
         .await?;
     identity.map_or(Ok(()), |path| session.keep_identity(path))?;
     session.output.data(&answer, |output| {
@@ -224,8 +296,8 @@ fn choose_key(folder: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-async fn remove(session: &Session, asked: &str) -> anyhow::Result<()> {
-    let keys = keys(session).await?.keys;
+async fn remove(session: &Session, ring: &Ring, asked: &str) -> anyhow::Result<()> {
+    let keys = keys(session, ring).await?.keys;
     let attempt = format!("remove SSH key {asked}");
     let key = choose_named(&keys, asked).map_err(|count| {
         let failure = match count {
@@ -235,9 +307,9 @@ async fn remove(session: &Session, asked: &str) -> anyhow::Result<()> {
                 format!("{attempt}: {count} keys have this label"),
             ),
         };
-        failure.hint("`moorline key list` shows ids")
+        failure.hint("`moorline key list --json` shows ids")
     })?;
-    let path = ["v1", "user", "ssh-keys", key.id.as_str()];
+    let path = ring.path(&[&key.id]);
     session.api.delete(&attempt, &path).await?;
     session.output.data(&Removed { removed: key }, |output| {
         output.say(&format!("removed {} ({})", key.fingerprint, key.label));
@@ -321,6 +393,7 @@ mod tests {
             fingerprint: format!("SHA256:{id}"),
             public_key: String::new(),
             created_at: String::new(),
+            rest: serde_json::Map::new(),
         };
         let keys = [key("1", "laptop"), key("2", "laptop"), key("3", "desk")];
         assert_eq!(choose_named(&keys, "desk").unwrap().id, "3");

@@ -4,10 +4,12 @@ use moorline_protocol::operator::{LinkInfo, LinkList};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::finding;
 use crate::session::Session;
 
 /// Open a device's public port for your address, as whoever clicks its link does
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Name or UUID
     device: String,
@@ -18,12 +20,17 @@ pub(crate) struct Arguments {
     print: bool,
 }
 
+const EXAMPLES: &str = "Examples:
+  moorline link cam000001
+  moorline link cam000001 22 --print";
+
 /// Runs `moorline link`.
 pub(crate) async fn run(session: Session, arguments: Arguments) -> anyhow::Result<()> {
     let device = &arguments.device;
     let attempt = format!("find the links of {device}");
     let path = ["v1", "admin", "devices", device, "links"];
-    let answer: LinkList = session.api.get(&attempt, &path, &[]).await?;
+    let links = session.api.get(&attempt, &path, &[]).await;
+    let answer: LinkList = finding::or_suggest_device(&session, device, links).await?;
     let chosen = choose(&answer.links, arguments.port).ok_or_else(|| missing(&arguments))?;
     if arguments.print {
         return session.output.data(chosen, |output| {

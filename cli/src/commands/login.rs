@@ -20,6 +20,7 @@ use crate::session::{self, Context};
 ///
 /// The password is asked for, or read from stdin with --password-stdin; it is never kept.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// URL of the server; without it, log in again where the profile says
     url: Option<Address>,
@@ -40,6 +41,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PIN")]
     pin: Option<Pin>,
 }
+
+const EXAMPLES: &str = "Examples:
+  moorline login https://moor.example.com:8080 --username admin
+  moorline login https://moor.example.com:8080 --ca ca.pem
+  moorline --profile work login
+  moorline login https://moor.example.com:8080 --username ci --password-stdin < password";
 
 /// Logs in, and keeps profile, token and the gateway's host key.
 pub(crate) async fn run(context: Context, arguments: Arguments) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use crate::session::{Context, unknown_profile};
 
 /// The servers this program knows
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     /// Show all profiles
     #[command(visible_alias = "ls")]
@@ -26,6 +27,11 @@ pub(crate) enum Command {
         yes: bool,
     },
 }
+
+const EXAMPLES: &str = "Examples:
+  moorline profile list
+  moorline profile use work
+  moorline --profile work device list";
 
 #[derive(Serialize)]
 struct Row {

@@ -7,6 +7,7 @@ use moorline_protocol::audit::{SessionInfo, SessionList};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::finding;
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::private_file;
@@ -16,6 +17,10 @@ mod replay;
 
 /// Largest recording that is fetched, in bytes; the server makes none that is larger.
 const MAX_RECORDING: usize = 80 * 1024 * 1024;
+/// Letters of a UUID that are shown in lists.
+const SHORT: usize = 8;
+/// Sessions among which one is found by how its UUID begins.
+const LATEST: u64 = 200;
 const SESSIONS: [&str; 3] = ["v1", "admin", "sessions-log"];
 const EXAMPLES: &str = "Examples:
   moorline session list --device cam000001 --since 24h
@@ -32,14 +37,14 @@ pub(crate) enum Command {
     List(ListArguments),
     /// Show everything known of a session
     Show {
-        /// UUID of the session
+        /// UUID of the session, or how it begins
         session: String,
     },
     /// Play a recorded session on this terminal; Ctrl-C stops
     Replay(replay::Arguments),
     /// Fetch the recording of a session, asciicast v2
     Download {
-        /// UUID of the session
+        /// UUID of the session, or how it begins
         session: String,
         /// File to write, `-` for standard output; else SESSION.cast
         #[arg(long, value_name = "FILE")]
@@ -55,8 +60,8 @@ pub(crate) struct ListArguments {
     /// Of this user only, by name or UUID
     #[arg(long)]
     user: Option<String>,
-    /// On the host with this UUID only
-    #[arg(long, value_name = "UUID")]
+    /// On this host only: short id, name or UUID
+    #[arg(long)]
     host: Option<String>,
     /// Begun since then: 2027-01-31T12:00:00Z, or so long ago: 24h
     #[arg(long, value_name = "TIME")]
@@ -76,15 +81,49 @@ pub(crate) struct ListArguments {
 pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::List(arguments) => list(session, arguments).await,
-        Command::Show { session: id } => show(session, &id).await,
+        Command::Show { session: id } => show(session, &whole_id(session, &id).await?).await,
         Command::Replay(arguments) => replay::run(session, &arguments).await,
-        Command::Download { session: id, to } => download(session, &id, to).await,
+        Command::Download { session: id, to } => {
+            download(session, &whole_id(session, &id).await?, to).await
+        }
+    }
+}
+
+/// The UUID that `asked` is, or that begins so among the latest sessions.
+async fn whole_id(session: &Session, asked: &str) -> anyhow::Result<String> {
+    if finding::is_uuid(asked) {
+        return Ok(asked.to_owned());
+    }
+    let query = [("limit", LATEST.to_string())];
+    let latest: SessionList = session.api.get("list sessions", &SESSIONS, &query).await?;
+    let like = |info: &SessionInfo| !asked.is_empty() && info.id.starts_with(asked);
+    let mut found: Vec<SessionInfo> = latest.sessions.into_iter().filter(like).collect();
+    match (found.pop(), found.len()) {
+        (Some(info), 0) => Ok(info.id),
+        (None, _) => {
+            let message = format!("find session {asked}: session not found");
+            Err(Failure::new(Exit::NotFound, message)
+                .hint("`moorline session list --json` shows whole ids")
+                .into())
+        }
+        (Some(_), others) => {
+            let message = format!("find session {asked}: {} begin so", others + 1);
+            Err(Failure::new(Exit::Usage, message)
+                .hint("give more of it")
+                .into())
+        }
     }
 }
 
 async fn list(session: &Session, arguments: ListArguments) -> anyhow::Result<()> {
     let now = SystemTime::now();
     let since = arguments.since.map(|text| instant::parse_since(&text, now));
+    let host = match &arguments.host {
+        // A session outlives its host.
+        Some(host) if finding::is_uuid(host) => Some(host.clone()),
+        Some(host) => Some(finding::host(session, host).await?.id),
+        None => None,
+    };
     let mut query = vec![
         ("limit", arguments.limit.to_string()),
         ("offset", arguments.offset.to_string()),
@@ -92,7 +131,7 @@ async fn list(session: &Session, arguments: ListArguments) -> anyhow::Result<()>
     for (name, value) in [
         ("device", arguments.device),
         ("user", arguments.user),
-        ("host_id", arguments.host),
+        ("host_id", host),
         ("since", since.transpose()?),
         ("open", arguments.open.then(|| "true".to_owned())),
     ] {
@@ -122,8 +161,9 @@ fn session_table(sessions: &[SessionInfo], now: SystemTime) -> Table {
     let mut table = Table::new(&columns).cut();
     for session in sessions {
         let (end, mark) = ending(session);
+        let short: String = session.id.chars().take(SHORT).collect();
         table.row([
-            (session.id.as_str(), Mark::Plain),
+            (short.as_str(), Mark::Plain),
             (&instant::ago(&session.began_at, now), Mark::Plain),
             (&session.username, Mark::Plain),
             (&session.target, Mark::Plain),
@@ -155,6 +195,8 @@ async fn show(session: &Session, id: &str) -> anyhow::Result<()> {
 fn sheet(info: &SessionInfo) -> Table {
     let mut table = Table::bare();
     let (end, _) = ending(info);
+    let ended = info.ended_at.as_deref().map(instant::shown);
+    let ended = ended.unwrap_or_default();
     let bytes = format!(
         "{} from, {} to the user",
         info.received_bytes, info.sent_bytes
@@ -169,8 +211,8 @@ fn sheet(info: &SessionInfo) -> Table {
         ("way", &info.way_in),
         ("from", &info.peer),
         ("node", &info.node),
-        ("began", &info.began_at),
-        ("ended", info.ended_at.as_deref().unwrap_or_default()),
+        ("began", &instant::shown(&info.began_at)),
+        ("ended", &ended),
         ("end", end),
         ("bytes", &bytes),
         ("recorded", if info.recorded { "yes" } else { "no" }),

@@ -2,10 +2,12 @@
 
 use std::os::unix::process::CommandExt as _;
 
+use moorline_protocol::operator::DeviceEnvelope;
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
+use crate::finding;
 use crate::gateway::{Route, is_device_name, is_login, shell_word};
 use crate::session::Session;
 
@@ -14,8 +16,9 @@ use crate::session::Session;
 /// The gateway opens the session on the device. With -l the session goes end to end to the device's own
 /// sshd, which then asks for a password or key of its own. The exit status is that of ssh.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Name of the device
+    /// Name of the device, or short id or name of a host
     device: String,
 
     /// Log in at the device's own sshd as this user
@@ -43,13 +46,19 @@ pub(crate) struct Arguments {
     pub(crate) command: Vec<String>,
 }
 
+const EXAMPLES: &str = "Examples:
+  moorline ssh cam000001
+  moorline ssh cam000001 -- uptime
+  moorline ssh cam000001 -l root
+  moorline ssh cam000001 --print";
+
 #[derive(Serialize)]
 struct CommandLine<'a> {
     command: &'a [String],
 }
 
 /// Becomes ssh.
-pub(crate) async fn run(mut session: Session, arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(mut session: Session, mut arguments: Arguments) -> anyhow::Result<()> {
     if !is_device_name(&arguments.device) {
         let message = format!("log in to {}: not a device name", arguments.device);
         return Err(Failure::new(Exit::NotFound, message)
@@ -57,6 +66,11 @@ pub(crate) async fn run(mut session: Session, arguments: Arguments) -> anyhow::R
             .into());
     }
     let gateway = session.gateway().await?;
+    let mut host = None;
+    match meant(&session, &arguments.device).await? {
+        Meant::Device(name) => arguments.device = name,
+        Meant::Host(short_id) => host = Some(short_id),
+    }
     let known_hosts = session.store.known_hosts(&session.name);
     let identities = session.identities();
     let route = Route {
@@ -66,7 +80,7 @@ pub(crate) async fn run(mut session: Session, arguments: Arguments) -> anyhow::R
         known_hosts: &known_hosts,
         identities: &identities,
     };
-    let line = command_line(&route, &arguments)?;
+    let line = command_line(&route, &arguments, host.as_deref())?;
     if arguments.print {
         return session
             .output
@@ -85,7 +99,57 @@ pub(crate) async fn run(mut session: Session, arguments: Arguments) -> anyhow::R
         .into())
 }
 
-fn command_line(route: &Route<'_>, arguments: &Arguments) -> Result<Vec<String>, Failure> {
+/// What a name on the command line stands for.
+enum Meant {
+    /// A device by its name: operators log in at it as themselves.
+    Device(String),
+    /// A host by its short id: its users log in with nothing more.
+    Host(String),
+}
+
+/// What `name` means. Where the server does not say, it is a device: ssh needs no API. What is neither device nor host
+/// is refused here, where a better name can be told.
+async fn meant(session: &Session, name: &str) -> anyhow::Result<Meant> {
+    let as_device = || Meant::Device(name.to_owned());
+    let host = match finding::host(session, name).await {
+        Err(error) if failure::exit_of(&error) == Exit::Refused => return Ok(as_device()),
+        Err(error) if failure::exit_of(&error) == Exit::Unreachable => return Ok(as_device()),
+        other => other,
+    };
+    if !session.is_admin() {
+        // A server of an earlier version does not tell its users.
+        let short_id = host?.short_id;
+        return Ok(if short_id.is_empty() {
+            as_device()
+        } else {
+            Meant::Host(short_id)
+        });
+    }
+    match host {
+        Ok(host) if host.kind == "device" => Ok(Meant::Device(host.hostname)),
+        Ok(host) => Ok(Meant::Host(host.short_id)),
+        Err(no_host) => {
+            let path = ["v1", "admin", "devices", name];
+            let attempt = format!("log in to {name}");
+            let found: anyhow::Result<DeviceEnvelope> = session.api.get(&attempt, &path, &[]).await;
+            match found {
+                Err(error) if failure::exit_of(&error) == Exit::NotFound => {
+                    if finding::suggests(&no_host) {
+                        return Err(no_host);
+                    }
+                    finding::or_suggest_device(session, name, Err(error)).await
+                }
+                _ => Ok(as_device()),
+            }
+        }
+    }
+}
+
+fn command_line(
+    route: &Route<'_>,
+    arguments: &Arguments,
+    host: Option<&str>,
+) -> Result<Vec<String>, Failure> {
     let mut line = vec!["ssh".to_owned()];
     if arguments.tty {
         line.push("-t".to_owned());
@@ -93,12 +157,13 @@ fn command_line(route: &Route<'_>, arguments: &Arguments) -> Result<Vec<String>,
     if let Some(identity) = &arguments.identity {
         line.extend(["-i".to_owned(), identity.clone()]);
     }
-    let target = match &arguments.login {
-        None => route.session(&arguments.device),
-        Some(login) if is_login(login) => {
+    let target = match (&arguments.login, host) {
+        (None, Some(short_id)) => route.host(short_id),
+        (None, None) => route.session(&arguments.device),
+        (Some(login), _) if is_login(login) => {
             route.end_to_end(&arguments.device, login, arguments.identity.as_deref())
         }
-        Some(login) => {
+        (Some(login), _) => {
             let message = format!("log in as {login}: not a login name");
             return Err(Failure::new(Exit::Usage, message));
         }

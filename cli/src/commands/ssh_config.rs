@@ -16,6 +16,7 @@ use crate::session::{Context, Session};
 /// Writes a config with a Host for each device, and an Include line into ~/.ssh/config. Run it again when
 /// devices were added or renamed.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Print the config and change no ssh config
     #[arg(long, conflicts_with = "remove")]
@@ -37,6 +38,11 @@ pub(crate) struct Arguments {
     #[arg(long, short)]
     yes: bool,
 }
+
+const EXAMPLES: &str = "Examples:
+  moorline ssh-config
+  moorline ssh-config --print --prefix cam
+  moorline ssh-config --remove";
 
 #[derive(Serialize)]
 struct Written<'a> {

@@ -6,17 +6,18 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::{NewPassword, NewUser, UserEnvelope, UserInfo, UserList};
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::api::{NewPassword, NewUser, UserEnvelope};
+use crate::finding;
 use crate::instant;
 use crate::output::{Mark, Table};
 use crate::session::Session;
 
 const EXAMPLES: &str = "Examples:
   moorline user create udo --expires 30d
+  moorline user expire udo never
   moorline user disable udo
-  moorline user rotate-password udo";
+  moorline user rotate-password udo
+  moorline user rm udo --yes";
 
 /// Users: people of the account
 #[derive(Debug, clap::Subcommand)]
@@ -112,24 +113,6 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
     }
 }
 
-/// The user that `name` means: by name, else by short id, else by id.
-async fn find(session: &Session, name: &str) -> anyhow::Result<UserInfo> {
-    let answer: UserList = session.api.get("list users", &USERS, &[]).await?;
-    chosen(answer.users, name).ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("find user {name}: user not found"))
-            .hint("`moorline user list` shows them")
-            .into()
-    })
-}
-
-fn chosen(mut users: Vec<UserInfo>, name: &str) -> Option<UserInfo> {
-    let by = |pick: fn(&UserInfo) -> &str| users.iter().position(|user| pick(user) == name);
-    let place = by(|user| &user.username)
-        .or_else(|| by(|user| &user.short_id))
-        .or_else(|| by(|user| &user.id))?;
-    Some(users.swap_remove(place))
-}
-
 async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result<()> {
     let expires_at = arguments
         .expires
@@ -171,21 +154,28 @@ async fn create(session: &Session, arguments: CreateArguments) -> anyhow::Result
 }
 
 async fn list(session: &Session) -> anyhow::Result<()> {
-    let answer: UserList = session.api.get("list users", &USERS, &[]).await?;
+    let answer = finding::users(session).await?;
     session.output.data(&answer, |output| {
-        let mut table = Table::new(&["NAME", "SHORT ID", "ROLE", "STATUS", "EXPIRES", "ID"]);
+        let now = SystemTime::now();
+        let columns = ["NAME", "SHORT ID", "ROLE", "STATUS", "EXPIRES", "MADE"];
+        let mut table = Table::new(&columns).cut();
         for user in &answer.users {
             table.row([
                 (user.username.as_str(), Mark::Plain),
                 (&user.short_id, Mark::Plain),
                 (&user.role, Mark::Plain),
                 (&user.status, mark(&user.status)),
-                (user.expires_at.as_deref().unwrap_or(NEVER), Mark::Plain),
-                (&user.id, Mark::Dim),
+                (&expiry(user.expires_at.as_deref(), now), Mark::Plain),
+                (&instant::ago(&user.created_at, now), Mark::Dim),
             ]);
         }
         output.table(table)
     })
+}
+
+/// When somebody's time is over.
+fn expiry(at: Option<&str>, now: SystemTime) -> String {
+    at.map_or_else(|| NEVER.to_owned(), |at| instant::until(at, now))
 }
 
 fn mark(status: &str) -> Mark {
@@ -197,7 +187,7 @@ fn mark(status: &str) -> Mark {
 }
 
 async fn show(session: &Session, name: &str) -> anyhow::Result<()> {
-    let user = find(session, name).await?;
+    let user = finding::user(session, name).await?;
     let path = ["v1", "admin", "users", user.id.as_str()];
     let attempt = format!("show user {name}");
     let answer: UserEnvelope = session.api.get(&attempt, &path, &[]).await?;
@@ -209,8 +199,10 @@ async fn show(session: &Session, name: &str) -> anyhow::Result<()> {
         table.pair("short id", &user.short_id);
         table.pair("role", &user.role);
         table.pair("status", &user.status);
-        table.pair("expires", user.expires_at.as_deref().unwrap_or(NEVER));
-        table.pair("made", &user.created_at);
+        let expires = user.expires_at.as_deref().map(instant::shown);
+        table.pair("expires", expires.as_deref().unwrap_or(NEVER));
+        table.pair("made", &instant::shown(&user.created_at));
+        table.pair("changed", &instant::shown(&user.updated_at));
         for host in answer.hosts.iter().flatten() {
             let text = |name: &str| host.get(name).and_then(|value| value.as_str());
             let part = |name| text(name).unwrap_or_default();
@@ -222,7 +214,7 @@ async fn show(session: &Session, name: &str) -> anyhow::Result<()> {
 }
 
 async fn set_status(session: &Session, name: &str, status: &str) -> anyhow::Result<()> {
-    let user = find(session, name).await?;
+    let user = finding::user(session, name).await?;
     let attempt = format!("make user {} {status}", user.username);
     let path = ["v1", "admin", "users", user.id.as_str()];
     let wanted = json!({ "status": status });
@@ -234,7 +226,7 @@ async fn expire(session: &Session, name: &str, when: &str) -> anyhow::Result<()>
         NEVER => None,
         when => Some(instant::parse_when(when, SystemTime::now())?),
     };
-    let user = find(session, name).await?;
+    let user = finding::user(session, name).await?;
     let attempt = format!("set expiry of user {}", user.username);
     let path = ["v1", "admin", "users", user.id.as_str(), "expiry"];
     let wanted = json!({ "expires_at": expires_at });
@@ -264,7 +256,7 @@ async fn rotate(session: &Session, name: &str, from_stdin: bool) -> anyhow::Resu
         true => Some(session.output.password_from_stdin()?),
         false => None,
     };
-    let user = find(session, name).await?;
+    let user = finding::user(session, name).await?;
     let attempt = format!("set password of user {}", user.username);
     let path = ["v1", "admin", "users", user.id.as_str(), "rotate-password"];
     let wanted = json!({ "new_password": given.as_ref().map(|text| text.expose()) });
@@ -294,7 +286,7 @@ async fn rotate(session: &Session, name: &str, from_stdin: bool) -> anyhow::Resu
 }
 
 async fn remove(session: &Session, name: &str, yes: bool) -> anyhow::Result<()> {
-    let user = find(session, name).await?;
+    let user = finding::user(session, name).await?;
     let name = user.username.as_str();
     if !yes {
         let question = format!("remove {name} and their hosts for good?");
@@ -310,28 +302,4 @@ async fn remove(session: &Session, name: &str, yes: bool) -> anyhow::Result<()> 
         output.say(&format!("{name} is removed"));
         Ok(())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_comes_before_a_short_id() {
-        let user = |id: &str, username: &str, short_id: &str| UserInfo {
-            id: id.into(),
-            username: username.into(),
-            status: "active".into(),
-            role: "user".into(),
-            short_id: short_id.into(),
-            expires_at: None,
-            created_at: String::new(),
-        };
-        let users = || vec![user("1", "anna", "berta"), user("2", "berta", "x1y2z3")];
-        let id = |name| chosen(users(), name).map(|user| user.id);
-        assert_eq!(id("berta").as_deref(), Some("2"));
-        assert_eq!(id("x1y2z3").as_deref(), Some("2"));
-        assert_eq!(id("1").as_deref(), Some("1"));
-        assert_eq!(id("nobody"), None);
-    }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::instant;
 use crate::output::Table;
 use crate::profile::{Profile, ProfileName};
 use crate::session::Session;
@@ -51,7 +52,7 @@ pub(crate) async fn run(session: Session) -> anyhow::Result<()> {
         table.pair("short id", answer.short_id);
         table.pair("server", answer.url);
         table.pair("profile", answer.profile);
-        table.pair("login until", answer.expires_at);
+        table.pair("login until", &instant::shown(answer.expires_at));
         output.table(table)
     })
 }

@@ -26,6 +26,9 @@ enum Overflow {
     Cut,
 }
 
+/// Stands in no cell: [`printable`] has taken it out.
+const NOWHERE: char = '\0';
+
 /// A table without borders.
 pub(crate) struct Table {
     inner: comfy_table::Table,
@@ -57,6 +60,12 @@ impl Table {
     /// The same table with one line a row: for long lists, where `show` has the rest.
     pub(crate) fn cut(mut self) -> Self {
         self.overflow = Overflow::Cut;
+        // Cut where the column ends, not before a long word.
+        self.inner.set_delimiter(NOWHERE);
+        if let Some(mut header) = self.inner.header().cloned() {
+            header.max_height(1);
+            self.inner.set_header(header);
+        }
         self
     }
 
@@ -143,6 +152,16 @@ mod tests {
             "{text}"
         );
         assert!(text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn a_cell_is_cut_where_its_column_ends_and_a_header_stays_one_line() {
+        let mut table = Table::new(&["NAME", "A LONG HEADER"]).cut();
+        let long = "seen 0f8fad5b-d9cb-469f-a165-70867728950e";
+        table.row([("cam-1", Mark::Plain), (long, Mark::Plain)]);
+        let text = table.fitted(Some(20), false);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("seen 0f8f"), "{text}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn portal(walk: &mut Walk) {
     let required = "old_password and new_password are required";
     const CHANGE: &str = "/v1/user/change-password";
     walk.rows(&[
-        ("GET", "/v1/user/hosts", "", 200, r#"{"hosts":[{"id":"<desk>","hostname":"<desk_name>","status":"failed","egress_ip":"","created_at":"<time>"},{"id":"<berth>","hostname":"boat","status":"running","egress_ip":"","created_at":"<time>"}]}"#),
+        ("GET", "/v1/user/hosts", "", 200, r#"{"hosts":[{"id":"<desk>","hostname":"<desk_name>","status":"failed","egress_ip":"","created_at":"<time>","short_id":"<desk_short>","kind":"container"},{"id":"<berth>","hostname":"boat","status":"running","egress_ip":"","created_at":"<time>","short_id":"<berth_short>","kind":"device"}]}"#),
         ("GET", "/v1/user/hosts/<berth>", "", 200, &format!(r#"{{"id":"<berth>","hostname":"boat","status":"running","timezone":"","created_at":"<time>","updated_at":"<time>","egress_bindings":[],{}}}"#, connection("berth", ""))),
         ("GET", "/v1/user/hosts/<desk>", "", 200, &format!(r#"{{"id":"<desk>","hostname":"<desk_name>","status":"failed","timezone":"America/Los_Angeles","created_at":"<time>","updated_at":"<time>","egress_bindings":[],{}}}"#, connection("desk", vnc))),
         ("GET", "/v1/user/hosts/<nobody>", "", 404, "host not found"),

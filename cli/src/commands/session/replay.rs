@@ -18,7 +18,7 @@ const SANE_AGAIN: &str =
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// UUID of the session
+    /// UUID of the session, or how it begins
     session: String,
     /// So many times as fast
     #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
@@ -48,7 +48,8 @@ pub(super) async fn run(session: &Session, arguments: &Arguments) -> anyhow::Res
             .hint("--raw prints the recording, `moorline session download` keeps it in a file")
             .into());
     }
-    let cast = super::fetch(session, &attempt, id).await?;
+    let id = super::whole_id(session, id).await?;
+    let cast = super::fetch(session, &attempt, &id).await?;
     let broken = || Failure::new(Exit::Failed, format!("{attempt}: the recording is damaged"));
     let cast = String::from_utf8(cast).map_err(|_| broken())?;
     if arguments.raw {

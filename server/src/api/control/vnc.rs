@@ -168,8 +168,11 @@ fn is_token(pair: &str) -> bool {
 /// The device whose forward leads to a desktop.
 async fn desktop_of(api: &Api, host: &Host) -> Result<Device, Refusal> {
     let Some(device) = host.device else {
-        // No container runs without an engine.
-        return Err(NOT_RUNNING);
+        // There is no engine that could lead there.
+        return Err(match host.status {
+            HostStatus::Running => UNREACHED,
+            _ => NOT_RUNNING,
+        });
     };
     let device = api.registry().device(device).await?;
     let device = device.filter(|device| device.account == host.account);

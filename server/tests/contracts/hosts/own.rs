@@ -20,7 +20,15 @@ pub(crate) async fn users_see_their_hosts(world: &World<'_>) {
     assert_eq!(hosts[1]["egress_ip"], "");
     assert_eq!(
         keys(&hosts[0]),
-        ["created_at", "egress_ip", "hostname", "id", "status"]
+        [
+            "created_at",
+            "egress_ip",
+            "hostname",
+            "id",
+            "kind",
+            "short_id",
+            "status"
+        ]
     );
     let path = format!("/v1/user/hosts/{}", container.id);
     let sheet = world.ask(mine, "GET", &path, &Value::Null).await.json();

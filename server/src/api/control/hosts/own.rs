@@ -24,6 +24,10 @@ struct Listed {
     status: &'static str,
     egress_ip: String,
     created_at: String,
+    /// Extension: what ssh and the entry link call it.
+    short_id: String,
+    /// Extension.
+    kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -65,6 +69,8 @@ pub(in crate::api::control) async fn list(
             status: view.host.status.as_str(),
             egress_ip: view.egress_address.unwrap_or_default(),
             created_at: view.host.created_at.to_rfc3339(),
+            short_id: view.host.short_id,
+            kind: view.host.kind.as_str(),
         })
         .collect();
     Ok(json(StatusCode::OK, &List { hosts }))

@@ -189,6 +189,8 @@ pub(super) const SCHEMAS: [(&str, &[Member]); 27] = [
             there("hostname", Is::Text),
             there("status", Is::Text),
             there("egress_ip", Is::Text),
+            there("short_id", Is::Text),
+            there("kind", Is::Text),
             there("created_at", Is::Text),
         ],
     ),
