@@ -182,29 +182,10 @@ pub(crate) fn closest<'a>(
     // A third of the letters may differ, so that short names do not all look alike.
     let most = (typed.chars().count() / 3).clamp(1, 3);
     let near = known.into_iter().filter(|name| !name.is_empty());
-    near.map(|name| (distance(&typed, &name.to_lowercase()), name))
+    near.map(|name| (strsim::levenshtein(&typed, &name.to_lowercase()), name))
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
-}
-
-/// How many letters have to be put in, taken out or changed to make `one` the `other` (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (place, letter) in one.chars().enumerate() {
-        let (mut diagonal, mut left) = (place, place + 1);
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, wanted) in row.iter_mut().skip(1).zip(other.chars()) {
-            let changed = diagonal + usize::from(letter != wanted);
-            let least = changed.min(*cell + 1).min(left + 1);
-            diagonal = *cell;
-            *cell = least;
-            left = least;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 /// Whether `text` has the form of an id.
@@ -280,7 +261,5 @@ mod tests {
         ] {
             assert_eq!(closest(typed, known), meant, "{typed}");
         }
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
     }
 }

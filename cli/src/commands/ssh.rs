@@ -111,37 +111,29 @@ enum Meant {
 /// is refused here, where a better name can be told.
 async fn meant(session: &Session, name: &str) -> anyhow::Result<Meant> {
     let as_device = || Meant::Device(name.to_owned());
-    let host = match finding::host(session, name).await {
-        Err(error) if failure::exit_of(&error) == Exit::Refused => return Ok(as_device()),
-        Err(error) if failure::exit_of(&error) == Exit::Unreachable => return Ok(as_device()),
-        other => other,
-    };
-    if !session.is_admin() {
-        // A server of an earlier version does not tell its users.
-        let short_id = host?.short_id;
-        return Ok(if short_id.is_empty() {
-            as_device()
-        } else {
-            Meant::Host(short_id)
-        });
-    }
-    match host {
-        Ok(host) if host.kind == "device" => Ok(Meant::Device(host.hostname)),
-        Ok(host) => Ok(Meant::Host(host.short_id)),
-        Err(no_host) => {
-            let path = ["v1", "admin", "devices", name];
-            let attempt = format!("log in to {name}");
-            let found: anyhow::Result<DeviceEnvelope> = session.api.get(&attempt, &path, &[]).await;
-            match found {
-                Err(error) if failure::exit_of(&error) == Exit::NotFound => {
-                    if finding::suggests(&no_host) {
-                        return Err(no_host);
-                    }
-                    finding::or_suggest_device(session, name, Err(error)).await
-                }
-                _ => Ok(as_device()),
-            }
+    let mut no_device = None;
+    // One device is looked up at once, and nearly always it is one; an account may have many hosts.
+    if session.is_admin() {
+        let path = ["v1", "admin", "devices", name];
+        let attempt = format!("log in to {name}");
+        let found: anyhow::Result<DeviceEnvelope> = session.api.get(&attempt, &path, &[]).await;
+        match found {
+            Err(error) if failure::exit_of(&error) == Exit::NotFound => no_device = Some(error),
+            _ => return Ok(as_device()),
         }
+    }
+    match finding::host(session, name).await {
+        Ok(host) if session.is_admin() && host.kind == "device" => Ok(Meant::Device(host.hostname)),
+        // A server of an earlier version does not tell its users.
+        Ok(host) if host.short_id.is_empty() => Ok(as_device()),
+        Ok(host) => Ok(Meant::Host(host.short_id)),
+        Err(error) => match (failure::exit_of(&error), no_device) {
+            (Exit::Refused | Exit::Unreachable, _) => Ok(as_device()),
+            (Exit::NotFound, Some(no_device)) if !finding::suggests(&error) => {
+                finding::or_suggest_device(session, name, Err(no_device)).await
+            }
+            _ => Err(error),
+        },
     }
 }
 

@@ -169,7 +169,10 @@ fn a_gateway_that_is_an_option_is_refused() {
 
 #[test]
 fn ssh_is_strict_and_its_checks_cannot_be_turned_off() {
-    let server = server(|call| panic!("{call}"));
+    let server = server(|call| {
+        assert_eq!(call, "GET /v1/admin/devices/cam1");
+        ok(format!(r#"{{"device":{}}}"#, device("cam1", "")))
+    });
     let config = logged_in(&server);
     let line = [
         "ssh",
