@@ -269,6 +269,11 @@ fn non_empty(text: Option<String>) -> Option<String> {
 
 fn api_url(text: &str) -> Result<Url, ConfigError> {
     let bad = |reason: &str| ConfigError::value("api_url", reason);
+    if !has_ascii_host(text) {
+        return Err(bad(
+            "must name its host in ASCII, an international name as xn--…",
+        ));
+    }
     let url = Url::parse(text)
         .map_err(|_| bad("is not a URL; write for example https://moorline.example.com"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -281,6 +286,16 @@ fn api_url(text: &str) -> Result<Url, ConfigError> {
         return Err(bad("must end with the host or a path"));
     }
     Ok(url)
+}
+
+/// Whether no letter of the host is outside ASCII, as it is or percent-encoded: the tables for such names are left out
+/// of the agent, and what stands in for them asserts in debug builds that it is never asked.
+fn has_ascii_host(url: &str) -> bool {
+    let ends = ['/', '\\', '?', '#'];
+    let rest = url.split_once(':').map_or(url, |(_, rest)| rest);
+    let rest = rest.trim_start_matches(['/', '\\', '\t', '\r', '\n']);
+    let authority = rest.split(ends).next().unwrap_or_default();
+    authority.is_ascii() && !authority.contains('%')
 }
 
 fn name_type(text: Option<String>) -> Result<Option<String>, ConfigError> {
@@ -445,6 +460,8 @@ mod tests {
             ("api_url = \"moorline\"", "api_url"),
             ("api_url = \"https://u:p@x\"", "api_url"),
             ("api_url = \"https://x/?a\"", "api_url"),
+            ("api_url = \"https://BÜCHER.example\"", "api_url"),
+            ("api_url = \"https:\\\\A%AA/\"", "api_url"),
             ("api_key = \"a\"\napi_key_file = \"/b\"", "api_key_file"),
             ("api_key_file = \"b\"", "api_key_file"),
             ("type = \"cereal\"", "type"),
