@@ -1,6 +1,9 @@
 //! One SSH connection: `Unauthenticated -> Device | Operator`. A request that is not listed for a state is refused.
 //!
 //! *Invariant:* the callbacks carry no policy; they look things up and ask [`super::login`].
+//!
+//! *Invariant:* what they wait for is boxed. The session keeps room for the largest callback as long as it lives, and a
+//! look-up takes several KiB for a moment.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -140,11 +143,11 @@ impl Handler for Connection {
             return Ok(reject(user));
         };
         if host_login::is_short_id(user) {
-            return Ok(self.host_key(user, &key, Proof::Offered).await);
+            return Ok(Box::pin(self.host_key(user, &key, Proof::Offered)).await);
         }
-        match self.judge_key(user, &key).await {
+        match Box::pin(self.judge_key(user, &key)).await {
             Ok(Ok(_)) => Ok(Auth::Accept),
-            Ok(Err(refusal)) => Ok(self.conclude(user, Err(refusal)).await),
+            Ok(Err(refusal)) => Ok(Box::pin(self.conclude(user, Err(refusal))).await),
             Err(error) => {
                 warn!(%error, "look up key");
                 Ok(reject(user))
@@ -162,10 +165,10 @@ impl Handler for Connection {
             return Ok(reject(user));
         };
         if host_login::is_short_id(user) {
-            return Ok(self.host_key(user, &key, Proof::Signed).await);
+            return Ok(Box::pin(self.host_key(user, &key, Proof::Signed)).await);
         }
-        match self.judge_key(user, &key).await {
-            Ok(judged) => Ok(self.conclude(user, judged).await),
+        match Box::pin(self.judge_key(user, &key)).await {
+            Ok(judged) => Ok(Box::pin(self.conclude(user, judged)).await),
             Err(error) => {
                 warn!(%error, "look up key");
                 Ok(reject(user))
@@ -175,14 +178,14 @@ impl Handler for Connection {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         if host_login::is_short_id(user) {
-            return Ok(self.host_password(user, password).await);
+            return Ok(Box::pin(self.host_password(user, password)).await);
         }
         let Login::Operator { username, name } = Login::parse(user) else {
             return Ok(reject(user));
         };
         let username = username.unwrap_or_else(|| name.clone());
-        let judged = self.judge_password(&username, &name, password).await;
-        Ok(self.conclude(user, judged).await)
+        let judged = Box::pin(self.judge_password(&username, &name, password)).await;
+        Ok(Box::pin(self.conclude(user, judged)).await)
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -206,8 +209,8 @@ impl Handler for Connection {
             return Ok(reject(user));
         };
         drop(answers);
-        let judged = self.judge_password(username.trim(), &name, &password).await;
-        Ok(self.conclude(user, judged).await)
+        let judged = Box::pin(self.judge_password(username.trim(), &name, &password)).await;
+        Ok(Box::pin(self.conclude(user, judged)).await)
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
@@ -229,8 +232,8 @@ impl Handler for Connection {
                 let Shared {
                     registry, tunnels, ..
                 } = &*self.shared;
-                presence::learn_recording(registry, tunnels, device.id).await;
-                if let Err(cut) = link.look_again().await {
+                Box::pin(presence::learn_recording(registry, tunnels, device.id)).await;
+                if let Err(cut) = Box::pin(link.look_again()).await {
                     link.cut(cut);
                 }
                 self.phase = Phase::Device(Client::new(link, hold));
@@ -257,7 +260,7 @@ impl Handler for Connection {
         _session: &mut Session,
     ) -> Result<bool, Self::Error> {
         match self.device() {
-            Some(link) => Ok(link.forward(address, *port).await),
+            Some(link) => Ok(Box::pin(link.forward(address, *port)).await),
             None => Ok(false),
         }
     }
@@ -282,7 +285,9 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         match &mut self.phase {
-            Phase::Device(client) => return client.open_session(channel, reply, session).await,
+            Phase::Device(client) => {
+                return Box::pin(client.open_session(channel, reply, session)).await;
+            }
             Phase::Operator(operator) if operator.has_room() => {
                 reply.accept().await;
                 operator.open_session(channel);
@@ -311,7 +316,7 @@ impl Handler for Connection {
     ) -> Result<(), Self::Error> {
         match (&self.phase, u16::try_from(port)) {
             (Phase::Device(client), _) => {
-                client.open_forward_tunnel(channel, reply, host, port).await;
+                Box::pin(client.open_forward_tunnel(channel, reply, host, port)).await;
             }
             (Phase::Operator(operator), Ok(port)) if operator.has_room() => {
                 operator.open_jump(channel, reply, host.to_owned(), port);
@@ -368,7 +373,7 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         match &mut self.phase {
-            Phase::Device(client) => client.exec(channel, command, session).await,
+            Phase::Device(client) => Box::pin(client.exec(channel, command, session)).await,
             Phase::Operator(_) | Phase::Unauthenticated => self.answer(channel, session),
         }
     }
