@@ -58,7 +58,8 @@ pub(crate) async fn host(session: &Session, name: &str) -> anyhow::Result<HostIn
     chosen_host(hosts(session).await?.hosts, name).map_err(Into::into)
 }
 
-fn chosen_host(mut hosts: Vec<HostInfo>, name: &str) -> Result<HostInfo, Failure> {
+/// The one of `hosts` that `name` means, as [`host`] does it.
+pub(crate) fn chosen_host(mut hosts: Vec<HostInfo>, name: &str) -> Result<HostInfo, Failure> {
     let exact = |host: &HostInfo| host.short_id == name || host.id == name;
     if let Some(place) = hosts.iter().position(exact) {
         return Ok(hosts.swap_remove(place));

@@ -69,21 +69,25 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
 
 /// What hosts are called, by UUID.
 async fn host_names(session: &Session) -> anyhow::Result<HashMap<String, String>> {
-    let hosts = finding::hosts(session).await?.hosts;
-    let named = |host: HostInfo| (host.id.clone(), finding::host_name(&host).to_owned());
-    Ok(hosts.into_iter().map(named).collect())
+    Ok(names_of(&finding::hosts(session).await?.hosts))
+}
+
+fn names_of(hosts: &[HostInfo]) -> HashMap<String, String> {
+    let named = |host: &HostInfo| (host.id.clone(), finding::host_name(host).to_owned());
+    hosts.iter().map(named).collect()
 }
 
 async fn list(session: &Session, host: Option<&str>, limit: usize) -> anyhow::Result<()> {
     let mut answer = waiting::tasks(session).await?;
+    let hosts = finding::hosts(session).await?.hosts;
+    let names = names_of(&hosts);
     if let Some(host) = host {
-        let id = finding::host(session, host).await?.id;
+        let id = finding::chosen_host(hosts, host)?.id;
         answer
             .tasks
             .retain(|task| task.host_id.as_deref() == Some(id.as_str()));
     }
     answer.tasks.truncate(limit);
-    let names = host_names(session).await?;
     session.output.data(&answer, |output| {
         if answer.tasks.is_empty() {
             output.say("no tasks");
